@@ -1,0 +1,94 @@
+# The commands people use. `make help` lists them; everything that is made lies below _output/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+OUTPUT := _output
+DEVCLUSTER := $(OUTPUT)/bin/devcluster
+CLUSTER ?= dev
+IMAGE_REGISTRY ?=
+NODES ?= 2
+REGISTRY ?=
+PLATFORMS ?= linux/amd64,linux/arm64
+# At most two packages under test at a time: most of them start servers of their own.
+TEST := $(OUTPUT)/bin/gotestsum --format pkgname-and-test-fails --
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: prerequisites
+prerequisites:
+	@hack/prerequisites.sh
+
+.PHONY: build
+build: prerequisites ## build the five binaries for this machine into _output/bin
+	$(GO) run ./hack/images binaries
+
+.PHONY: images
+images: prerequisites ## build the images for linux/amd64 and linux/arm64 into _output/images
+	$(GO) run ./hack/images build --platforms $(PLATFORMS)
+
+.PHONY: push-images
+push-images: images ## push the images: make push-images REGISTRY=host/path
+	@test -n "$(REGISTRY)" || { echo "push-images needs REGISTRY=host[:port][/path]" >&2; exit 2; }
+	$(GO) run ./hack/images push --registry $(REGISTRY)
+
+.PHONY: devcluster
+devcluster: prerequisites ## build the program that runs the development cluster
+	@mkdir -p $(OUTPUT)/bin
+	@cd hack/devcluster && GOWORK=off $(GO) build -o ../../$(DEVCLUSTER) .
+
+.PHONY: devcluster-binaries
+devcluster-binaries: devcluster ## build Kubernetes, etcd, containerd… for the development cluster
+	@$(DEVCLUSTER) build
+
+.PHONY: up
+ifeq ($(CLUSTER),dev)
+up: devcluster ## a registry on a development cluster; CLUSTER=current IMAGE_REGISTRY=… for another one
+else
+up: prerequisites
+endif
+	@$(GO) run ./hack/up --cluster=$(CLUSTER) --image-registry=$(IMAGE_REGISTRY) --nodes=$(NODES)
+
+.PHONY: down
+down: devcluster ## remove the development cluster with everything it made
+	@$(DEVCLUSTER) down
+
+.PHONY: generate
+generate: ## regenerate clients, deep copies, OpenAPI and CRDs
+	hack/update-codegen.sh
+
+.PHONY: verify
+verify: prerequisites ## format, vet, staticcheck, generated code, module files
+	@hack/verify.sh
+
+$(OUTPUT)/bin/gotestsum: hack/tools/go.mod
+	@mkdir -p $(OUTPUT)/bin
+	@cd hack/tools && GOWORK=off $(GO) build -o ../../$@ gotest.tools/gotestsum
+
+.PHONY: test-unit
+test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
+	@$(TEST) ./... image.alauda.io/api/... image.alauda.io/client-go/...
+	@cd hack/devcluster && GOWORK=off ../../$(TEST) ./...
+
+.PHONY: test-component
+test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum ## tests against a real kube-apiserver and etcd
+	@$(TEST) -tags component -p 2 $$(hack/packages-with-tag.sh component)
+
+.PHONY: test-e2e
+test-e2e: up $(OUTPUT)/bin/gotestsum ## tests with Pods and real clients on the development cluster
+	@$(TEST) -tags e2e -count=1 -timeout 30m ./test/e2e/...
+
+.PHONY: test
+test: verify test-unit test-component test-e2e ## everything
+
+.PHONY: bench
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./test/bench/... ./pkg/...
+
+.PHONY: clean
+clean: down ## remove everything that was made
+	rm -rf $(OUTPUT)

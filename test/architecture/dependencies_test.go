@@ -1,0 +1,70 @@
+package architecture
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"testing"
+)
+
+// directDependencies are the modules that somebody decided on. A new one is added here in the commit
+// that introduces it, whose message says what it saves.
+var directDependencies = []string{
+	"github.com/distribution/distribution/v3",
+	"github.com/distribution/reference",
+	"github.com/fsnotify/fsnotify",
+	"github.com/go-logr/zapr",
+	"github.com/google/go-cmp",
+	"github.com/google/go-containerregistry",
+	"github.com/google/uuid",
+	"github.com/klauspost/compress",
+	"github.com/opencontainers/go-digest",
+	"github.com/opencontainers/image-spec",
+	"github.com/pelletier/go-toml/v2",
+	"github.com/prometheus/client_golang",
+	"github.com/robfig/cron/v3",
+	"github.com/sirupsen/logrus",
+	"github.com/spf13/cobra",
+	"github.com/spf13/pflag",
+	"go.uber.org/zap",
+	"golang.org/x/sync",
+	"golang.org/x/sys",
+	"golang.org/x/time",
+	"image.alauda.io/api",
+	"image.alauda.io/client-go",
+	"k8s.io/api",
+	"k8s.io/apiextensions-apiserver",
+	"k8s.io/apimachinery",
+	"k8s.io/apiserver",
+	"k8s.io/client-go",
+	"k8s.io/component-base",
+	"k8s.io/klog/v2",
+	"k8s.io/kube-aggregator",
+	"k8s.io/kube-openapi",
+	"k8s.io/utils",
+	"sigs.k8s.io/structured-merge-diff/v6",
+	"sigs.k8s.io/yaml",
+}
+
+func TestDirectDependenciesAreDecided(t *testing.T) {
+	cmd := exec.Command("go", "mod", "edit", "-json")
+	cmd.Dir = repositoryRoot(t)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go mod edit -json: %v", err)
+	}
+	var module struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	if err := json.Unmarshal(out, &module); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range module.Require {
+		if !r.Indirect && !slices.Contains(directDependencies, r.Path) {
+			t.Errorf("go.mod requires %s directly, which is not in the list of decided dependencies", r.Path)
+		}
+	}
+}
