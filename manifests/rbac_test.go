@@ -1,0 +1,177 @@
+package manifests
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+// role is a Role or a ClusterRole of one file.
+type role struct {
+	file              string
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Rules             []rbacv1.PolicyRule `json:"rules"`
+	RoleRef           rbacv1.RoleRef      `json:"roleRef"`
+}
+
+// readRBAC returns every object of a folder whose kind is one of the given ones.
+func readRBAC(t *testing.T, folder string, kinds ...string) []role {
+	t.Helper()
+	var found []role
+	err := fs.WalkDir(Files, folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".yaml") {
+			return err
+		}
+		data, err := fs.ReadFile(Files, path)
+		if err != nil {
+			return err
+		}
+		documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+		for {
+			document, err := documents.Read()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			r := role{file: path}
+			if err := sigsyaml.Unmarshal(document, &r); err != nil {
+				return err
+			}
+			if slices.Contains(kinds, r.Kind) {
+				found = append(found, r)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatalf("read %s: %v", folder, err)
+	}
+	return found
+}
+
+// Behaviour 83: no role of the project has a wildcard.
+func TestNoRoleHasAWildcard(t *testing.T) {
+	for _, folder := range []string{"operands", "operator"} {
+		for _, r := range readRBAC(t, folder, "Role", "ClusterRole") {
+			for _, rule := range r.Rules {
+				for _, list := range [][]string{rule.APIGroups, rule.Resources, rule.Verbs, rule.NonResourceURLs} {
+					for _, entry := range list {
+						if strings.Contains(entry, "*") {
+							t.Errorf("%s: %s %s has the wildcard %q", r.file, r.Kind, r.Name, entry)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// Behaviour 83: the operator holds every rule of every role that it installs, or Kubernetes would refuse
+// to let it write that role.
+func TestOperatorHoldsWhatItGrants(t *testing.T) {
+	clusterWide, inNamespace := operatorRules(t)
+	for _, granted := range readRBAC(t, "operands", "Role", "ClusterRole") {
+		held := clusterWide
+		if granted.Kind == "Role" {
+			held = append(slices.Clone(clusterWide), inNamespace...)
+		}
+		for _, rule := range granted.Rules {
+			for _, single := range split(rule) {
+				if !slices.ContainsFunc(held, func(have rbacv1.PolicyRule) bool { return covers(have, single) }) {
+					t.Errorf("%s %s grants %+v, which the operator does not hold", granted.Kind, granted.Name, single)
+				}
+			}
+		}
+	}
+}
+
+// Behaviour 83: every role that a binding of an operand names is one that the operator may bind.
+func TestOperatorMayBindWhatItBinds(t *testing.T) {
+	clusterWide, inNamespace := operatorRules(t)
+	own := map[string]bool{}
+	for _, r := range readRBAC(t, "operands", "Role") {
+		own[r.Name] = true // its rules are held, which the test above checks
+	}
+	held := append(slices.Clone(clusterWide), inNamespace...)
+	for _, binding := range readRBAC(t, "operands", "RoleBinding", "ClusterRoleBinding") {
+		if binding.RoleRef.Kind == "Role" && own[binding.RoleRef.Name] {
+			continue
+		}
+		want := rbacv1.PolicyRule{
+			APIGroups:     []string{rbacv1.GroupName},
+			Resources:     []string{strings.ToLower(binding.RoleRef.Kind) + "s"},
+			Verbs:         []string{"bind"},
+			ResourceNames: []string{binding.RoleRef.Name},
+		}
+		if !slices.ContainsFunc(held, func(have rbacv1.PolicyRule) bool { return covers(have, want) }) {
+			t.Errorf("%s %s binds %s %s, which the operator may not bind", binding.Kind, binding.Name, binding.RoleRef.Kind, binding.RoleRef.Name)
+		}
+	}
+}
+
+func operatorRules(t *testing.T) (clusterWide, inNamespace []rbacv1.PolicyRule) {
+	t.Helper()
+	for _, r := range readRBAC(t, "operator", "ClusterRole") {
+		clusterWide = append(clusterWide, r.Rules...)
+	}
+	for _, r := range readRBAC(t, "operator", "Role") {
+		inNamespace = append(inNamespace, r.Rules...)
+	}
+	if len(clusterWide) == 0 || len(inNamespace) == 0 {
+		t.Fatal("the operator's own roles were not found")
+	}
+	return clusterWide, inNamespace
+}
+
+// split breaks a rule into rules of one group, one resource, one verb and one name.
+func split(rule rbacv1.PolicyRule) []rbacv1.PolicyRule {
+	var out []rbacv1.PolicyRule
+	for _, verb := range rule.Verbs {
+		for _, url := range rule.NonResourceURLs {
+			out = append(out, rbacv1.PolicyRule{NonResourceURLs: []string{url}, Verbs: []string{verb}})
+		}
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				single := rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}
+				if len(rule.ResourceNames) == 0 {
+					out = append(out, single)
+				}
+				for _, name := range rule.ResourceNames {
+					named := single
+					named.ResourceNames = []string{name}
+					out = append(out, named)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// covers says whether have allows everything that the single rule want allows.
+func covers(have, want rbacv1.PolicyRule) bool {
+	if !slices.Contains(have.Verbs, want.Verbs[0]) {
+		return false
+	}
+	if len(want.NonResourceURLs) > 0 {
+		return slices.Contains(have.NonResourceURLs, want.NonResourceURLs[0])
+	}
+	if !slices.Contains(have.APIGroups, want.APIGroups[0]) || !slices.Contains(have.Resources, want.Resources[0]) {
+		return false
+	}
+	if len(have.ResourceNames) == 0 {
+		return true
+	}
+	return len(want.ResourceNames) > 0 && slices.Contains(have.ResourceNames, want.ResourceNames[0])
+}
