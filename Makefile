@@ -89,6 +89,10 @@ test: verify test-unit test-component test-e2e ## everything
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./test/bench/... ./pkg/...
 
+.PHONY: bench-idle
+bench-idle: ## what the product costs while nobody uses it
+	@KUBECONFIG=$(OUTPUT)/devcluster/kubeconfig $(GO) run ./test/bench/idle
+
 .PHONY: clean
 clean: down ## remove everything that was made
 	rm -rf $(OUTPUT)

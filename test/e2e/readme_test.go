@@ -1,0 +1,75 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var commandBlock = regexp.MustCompile("(?ms)^```bash\n(.*?)^```$")
+
+// readmeBlocks returns the blocks of commands of a document, in order. Blocks marked `sh` are not
+// among them: they are the make targets that run these tests.
+func readmeBlocks(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(shared.root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, match := range commandBlock.FindAllSubmatch(text, -1) {
+		blocks = append(blocks, string(match[1]))
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no commands", file)
+	}
+	return blocks
+}
+
+// TestReadmeCommands runs every command of the README in order, the uninstallation included, and
+// installs the product again.
+func TestReadmeCommands(t *testing.T) {
+	t.Cleanup(func() { reinstall(t) })
+	session := "" // a person keeps one shell: variables that a block exports are there in the next
+	for i, block := range readmeBlocks(t, "README.md") {
+		out := shared.shell(t, session+block)
+		t.Logf("block %d\n%s", i+1, out)
+		for line := range strings.Lines(block) {
+			if strings.HasPrefix(line, "export ") {
+				session += line
+			}
+		}
+		if strings.Contains(block, "imagestreams,imagestreamtags") && !strings.Contains(out, "hello:v1") {
+			t.Errorf("block %d does not show the pushed tag", i+1)
+		}
+		if strings.Contains(block, "auth can-i") && !strings.HasSuffix(out, "yes") {
+			t.Errorf("block %d: the documented check does not say yes", i+1)
+		}
+	}
+	if left := shared.shell(t, "kubectl get namespace image-registry-system --ignore-not-found"); left != "" {
+		t.Errorf("the uninstallation leaves\n%s", left)
+	}
+	for _, kind := range []string{"clusterrole", "clusterrolebinding", "apiservice"} {
+		left := shared.shell(t, "kubectl get "+kind+" -o name | grep -E 'image-registry|image.alauda' || true")
+		if kind != "clusterrole" && left != "" {
+			t.Errorf("the uninstallation leaves\n%s", left)
+		}
+	}
+}
+
+// reinstall brings the product back for the tests that follow. It has a new CA then.
+func reinstall(t *testing.T) {
+	t.Helper()
+	if out, err := shared.tryShell(t, "make up"); err != nil {
+		t.Fatalf("make up on a cluster without the product: %v\n%s", err, out)
+	}
+	s, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared = s
+}
