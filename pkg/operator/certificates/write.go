@@ -1,0 +1,103 @@
+package certificates
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+)
+
+// write brings the Secrets and the bundle to the cluster, in the order that keeps clients working: the
+// signers first, then the bundle that covers them, then the leaves. The first failure ends it, so that
+// no leaf appears whose signer is not published.
+func (c *Controller) write(ctx context.Context, in Input, result Result) error {
+	if result.CA != nil && (in.CASecret == nil || !sameSecret(in.CASecret, result.CA)) {
+		if err := c.writeSecret(ctx, result.CA); err != nil {
+			return err
+		}
+	}
+	if len(result.Bundle) > 0 {
+		if err := c.publish(ctx, result.Bundle); err != nil {
+			return err
+		}
+	}
+	for _, leaf := range result.Leaves {
+		if err := c.writeLeaf(ctx, in.Leaves[leaf.Name], leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Controller) writeLeaf(ctx context.Context, live *corev1.Secret, leaf LeafResult) error {
+	if leaf.Action == Keep {
+		return nil
+	}
+	klog.FromContext(ctx).Info("Serving certificate", "secret", leaf.Name, "action", leaf.Action, "reason", leaf.Reason)
+	if leaf.Action == Delete || leaf.Action == Replace {
+		err := c.Client.CoreV1().Secrets(c.Namespace).Delete(ctx, live.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
+		})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete Secret %s: %w", live.Name, err)
+		}
+	}
+	if leaf.Action == Delete {
+		return nil
+	}
+	return c.writeSecret(ctx, leaf.Secret)
+}
+
+// writeSecret creates the Secret, or updates it at the version that was decided on.
+func (c *Controller) writeSecret(ctx context.Context, secret *corev1.Secret) error {
+	var err error
+	secrets := c.Client.CoreV1().Secrets(c.Namespace)
+	if secret.UID == "" && secret.ResourceVersion == "" {
+		_, err = secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: fieldManager})
+	} else {
+		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if err != nil {
+		return fmt.Errorf("write Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+// publish writes the trust bundle into its ConfigMap; foreign keys of it stay.
+func (c *Controller) publish(ctx context.Context, bundle []byte) error {
+	configMaps := c.Client.CoreV1().ConfigMaps(c.Namespace)
+	live, err := c.configMaps.Get(BundleConfigMapName)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read ConfigMap %s: %w", BundleConfigMapName, err)
+	}
+	wanted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: BundleConfigMapName}}
+	if err == nil {
+		wanted = live.DeepCopy()
+	}
+	if wanted.Data == nil {
+		wanted.Data = map[string]string{}
+	}
+	setMeta(&wanted.ObjectMeta, BundleConfigMapName)
+	wanted.Data[BundleKey] = string(bundle)
+	switch {
+	case err != nil:
+		_, err = configMaps.Create(ctx, wanted, metav1.CreateOptions{FieldManager: fieldManager})
+	case !reflect.DeepEqual(live, wanted):
+		_, err = configMaps.Update(ctx, wanted, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if err != nil {
+		return fmt.Errorf("write ConfigMap %s: %w", BundleConfigMapName, err)
+	}
+	return nil
+}
+
+func sameStatus(a, b Status) bool {
+	return slices.Equal(a.Certificates, b.Certificates) && bytes.Equal(a.Bundle, b.Bundle) &&
+		slices.Equal(a.Problems, b.Problems) && a.FailingSince.Equal(b.FailingSince)
+}

@@ -1,0 +1,149 @@
+package pullsecret
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// emptyCredential is what a Secret holds until the token that is bound to it exists.
+const emptyCredential = `{"auths":{}}`
+
+// credential renders the Docker configuration for all hosts, with sorted keys.
+func credential(account, token string, hosts []string) ([]byte, error) {
+	type entry struct {
+		Auth string `json:"auth"`
+	}
+	auth := base64.StdEncoding.EncodeToString([]byte(account + ":" + token))
+	auths := make(map[string]entry, len(hosts))
+	for _, host := range hosts {
+		auths[host] = entry{Auth: auth}
+	}
+	return json.Marshal(map[string]any{"auths": auths})
+}
+
+// newSecret is the Secret before its first token.
+func newSecret(account *corev1.ServiceAccount) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   account.Namespace,
+			Name:        SecretName(account.Name),
+			Labels:      commonLabels(),
+			Annotations: map[string]string{accountAnnotation: account.Name},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID,
+			}},
+		},
+		Type: corev1.SecretTypeDockerConfigJson,
+		Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(emptyCredential)},
+	}
+}
+
+// token is what the API server returned, and when it is to be replaced.
+type token struct {
+	value     string
+	expiresAt time.Time
+	refreshAt time.Time
+}
+
+// refreshTime is 60 % of the life minus up to 10 %, by the UID of the Secret, so that the refreshes of a
+// cluster spread and a restart does not move them.
+func refreshTime(start, end time.Time, uid string) time.Time {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(uid))
+	share := 0.6 - 0.1*float64(hash.Sum32()%1000)/1000
+	return start.Add(time.Duration(share * float64(end.Sub(start))))
+}
+
+// keyID reads the header field kid of a signed token; empty if there is none.
+func keyID(signed string) string {
+	header, _, _ := strings.Cut(signed, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(header)
+	if err != nil {
+		return ""
+	}
+	var fields struct {
+		KeyID string `json:"kid"`
+	}
+	if json.Unmarshal(raw, &fields) != nil {
+		return ""
+	}
+	return fields.KeyID
+}
+
+// refreshPatch is the merge patch that puts a token into a Secret, only into this very object and only
+// at the version that was decided on.
+func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string, hostsHash string) ([]byte, error) {
+	data, err := credential(account, t.value, hosts)
+	if err != nil {
+		return nil, fmt.Errorf("encode credential: %w", err)
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"uid":             secret.UID,
+			"resourceVersion": secret.ResourceVersion,
+			"labels":          commonLabels(),
+			"annotations": map[string]string{
+				accountAnnotation:   account,
+				expiresAnnotation:   t.expiresAt.UTC().Format(time.RFC3339),
+				refreshAnnotation:   t.refreshAt.UTC().Format(time.RFC3339),
+				hostsHashAnnotation: hostsHash,
+				keyIDAnnotation:     keyID(t.value),
+				dataHashAnnotation:  sha256Hex(data),
+			},
+		},
+		"data": map[string][]byte{corev1.DockerConfigJsonKey: data},
+	})
+}
+
+// referencesPatch is the merge patch that replaces the list imagePullSecrets of a ServiceAccount. The
+// list is atomic, so it is written whole, and only against the version it was read from.
+func referencesPatch(account *corev1.ServiceAccount, references []corev1.LocalObjectReference) ([]byte, error) {
+	if references == nil {
+		references = []corev1.LocalObjectReference{}
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"uid":             account.UID,
+			"resourceVersion": account.ResourceVersion,
+		},
+		"imagePullSecrets": references,
+	})
+}
+
+// forgetCredential is the cache transform of Secrets: the credential is replaced by its hash, so that
+// no token stays in memory.
+func forgetCredential(obj any) (any, error) {
+	secret, ok := obj.(*corev1.Secret)
+	if !ok {
+		return obj, nil
+	}
+	secret.ManagedFields = nil
+	if data, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
+		secret.Data = map[string][]byte{cachedHashKey: []byte(sha256Hex(data))}
+	}
+	return secret, nil
+}
+
+// trimAccount is the cache transform of ServiceAccounts.
+func trimAccount(obj any) (any, error) {
+	account, ok := obj.(*corev1.ServiceAccount)
+	if !ok {
+		return obj, nil
+	}
+	account.ManagedFields = nil
+	account.Labels = nil
+	account.Secrets = nil
+	if value, ok := account.Annotations[InjectAnnotation]; ok {
+		account.Annotations = map[string]string{InjectAnnotation: value}
+	} else {
+		account.Annotations = nil
+	}
+	return account, nil
+}

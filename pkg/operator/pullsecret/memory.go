@@ -1,0 +1,99 @@
+package pullsecret
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// driftEventInterval bounds how often one ServiceAccount is complained about.
+const driftEventInterval = time.Hour
+
+// memory is what must not be written into the cluster: the pace of injections, what was complained
+// about, and since when a key fails. It is lost at a restart, which does no harm.
+type memory struct {
+	*sync.Mutex
+	injections map[types.NamespacedName][]time.Time
+	drifted    map[types.NamespacedName]time.Time
+	conflicts  map[types.NamespacedName]types.UID
+	failing    map[types.NamespacedName]time.Time
+}
+
+func newMemory() memory {
+	return memory{
+		Mutex:      &sync.Mutex{},
+		injections: map[types.NamespacedName][]time.Time{},
+		drifted:    map[types.NamespacedName]time.Time{},
+		conflicts:  map[types.NamespacedName]types.UID{},
+		failing:    map[types.NamespacedName]time.Time{},
+	}
+}
+
+func (m memory) forget(key types.NamespacedName) {
+	m.Lock()
+	defer m.Unlock()
+	delete(m.injections, key)
+	delete(m.drifted, key)
+	delete(m.conflicts, key)
+	delete(m.failing, key)
+}
+
+func (m memory) nextInjection(key types.NamespacedName, now time.Time) (time.Time, bool) {
+	m.Lock()
+	defer m.Unlock()
+	return nextInjection(m.injections[key], now)
+}
+
+func (m memory) injected(key types.NamespacedName, now time.Time) {
+	m.Lock()
+	defer m.Unlock()
+	m.injections[key] = append(recentInjections(m.injections[key], now), now)
+}
+
+// drift tells whether the drift of key is to be reported now.
+func (m memory) drift(key types.NamespacedName, now time.Time) bool {
+	m.Lock()
+	defer m.Unlock()
+	if last, ok := m.drifted[key]; ok && now.Sub(last) < driftEventInterval {
+		return false
+	}
+	m.drifted[key] = now
+	return true
+}
+
+// conflict tells whether the foreign Secret was not reported yet.
+func (m memory) conflict(key types.NamespacedName, uid types.UID) bool {
+	m.Lock()
+	defer m.Unlock()
+	if m.conflicts[key] == uid && uid != "" {
+		return false
+	}
+	m.conflicts[key] = uid
+	return true
+}
+
+// result remembers since when a key fails. Conflicts are not failures.
+func (m memory) result(key types.NamespacedName, now time.Time, err error) {
+	m.Lock()
+	defer m.Unlock()
+	if classify(err) == done {
+		delete(m.failing, key)
+		return
+	}
+	if _, known := m.failing[key]; !known && classify(err) == later {
+		m.failing[key] = now
+	}
+}
+
+// failingLongerThan counts keys.
+func (m memory) failingLongerThan(age time.Duration, now time.Time) (all, long int) {
+	m.Lock()
+	defer m.Unlock()
+	for _, since := range m.failing {
+		if now.Sub(since) >= age {
+			long++
+		}
+	}
+	return len(m.failing), long
+}

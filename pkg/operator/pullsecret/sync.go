@@ -1,0 +1,252 @@
+package pullsecret
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+)
+
+// syncTimeout bounds one sync, so that a hanging API server cannot hold a worker.
+const syncTimeout = 30 * time.Second
+
+// Sync brings one ServiceAccount to what Decide wants and returns when to look again; zero means only on
+// an event.
+func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	s, err := c.settings()
+	if err != nil {
+		return 0, err
+	}
+	account, err := c.accounts.ServiceAccounts(key.Namespace).Get(key.Name)
+	if apierrors.IsNotFound(err) {
+		c.memory.forget(key)
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read ServiceAccount %s: %w", key, err)
+	}
+	in, err := c.gather(account, s)
+	if err != nil {
+		return 0, err
+	}
+	after, err := c.execute(ctx, in, s, Decide(in))
+	if err != nil {
+		return 0, fmt.Errorf("pull secret %s/%s: %w", key.Namespace, SecretName(key.Name), err)
+	}
+	return after, nil
+}
+
+// gather reads the caches for one ServiceAccount.
+func (c *Controller) gather(account *corev1.ServiceAccount, s settings) (Input, error) {
+	in := Input{Mode: Off, Now: c.Clock.Now(), Account: account, HostsHash: s.hostsHash}
+	namespace, err := c.namespaces.Get(account.Namespace)
+	if apierrors.IsNotFound(err) {
+		return in, nil
+	}
+	if err != nil {
+		return in, fmt.Errorf("read Namespace %s: %w", account.Namespace, err)
+	}
+	in.Mode = s.scope.ModeFor(s.mode, namespace, account)
+	key := types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
+	objects, err := c.secrets.ByIndex(accountIndex, key.String())
+	if err != nil {
+		return in, fmt.Errorf("find Secrets of ServiceAccount %s: %w", key, err)
+	}
+	for _, object := range objects {
+		if secret, ok := object.(*corev1.Secret); ok && secret.Name != SecretName(account.Name) {
+			in.Orphans = append(in.Orphans, secret)
+		}
+	}
+	object, exists, err := c.secrets.GetByKey(account.Namespace + "/" + SecretName(account.Name))
+	if err != nil {
+		return in, fmt.Errorf("read Secret of ServiceAccount %s: %w", key, err)
+	}
+	if exists {
+		in.Secret, _ = object.(*corev1.Secret)
+	}
+	return in, nil
+}
+
+// execute carries the plan out, in the order that never shows a reference without a usable token.
+func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Plan) (time.Duration, error) {
+	if plan.Delete {
+		// The deletion comes back as an event and the Secret is made anew.
+		return 0, c.discard(ctx, in.Secret)
+	}
+	secret := in.Secret
+	if plan.Create {
+		created, refresh, err := c.create(ctx, in)
+		if err != nil || created == nil {
+			return 0, err
+		}
+		secret, plan.Refresh, plan.RefreshAt = created, refresh.Refresh, refresh.RefreshAt
+		if refresh.Delete {
+			return 0, c.discard(ctx, created)
+		}
+	}
+	if plan.Refresh != "" {
+		refreshAt, err := c.refresh(ctx, in.Account, secret, s, plan.Refresh)
+		if err != nil {
+			return 0, err
+		}
+		plan.RefreshAt = refreshAt
+	}
+	if plan.CheckForeign {
+		foreign, err := c.foreign(ctx, in.Account)
+		if err != nil {
+			return 0, err
+		}
+		if foreign {
+			plan.Ejected = slices.DeleteFunc(plan.Ejected, func(name string) bool { return name == SecretName(in.Account.Name) })
+		}
+	}
+	wait, err := c.writeReferences(ctx, in, plan)
+	if err != nil {
+		return 0, err
+	}
+	for _, orphan := range plan.Discard {
+		if err := c.discard(ctx, orphan); err != nil {
+			return 0, err
+		}
+	}
+	if !plan.RefreshAt.IsZero() {
+		if due := max(plan.RefreshAt.Sub(in.Now), time.Second); wait == 0 || due < wait {
+			wait = due
+		}
+	}
+	return wait, nil
+}
+
+// create makes the Secret that the token will be bound to. If one exists that the cache does not show,
+// it is taken over when it is ours, and reported once when it is not; then nothing is returned.
+func (c *Controller) create(ctx context.Context, in Input) (*corev1.Secret, Plan, error) {
+	secrets := c.Client.CoreV1().Secrets(in.Account.Namespace)
+	wanted := newSecret(in.Account)
+	created, err := secrets.Create(ctx, wanted, metav1.CreateOptions{FieldManager: fieldManager})
+	if err == nil {
+		return created, Plan{Refresh: reasonNew}, nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return nil, Plan{}, fmt.Errorf("create: %w", err)
+	}
+	live, err := secrets.Get(ctx, wanted.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, Plan{}, fmt.Errorf("read: %w", err)
+	}
+	if live.Labels[ManagedLabel] != "true" {
+		if c.memory.conflict(keyOf(in.Account), live.UID) {
+			c.event(corev1.EventTypeWarning, "PullSecretNameConflict",
+				"Secret %s/%s was not made by the operator; ServiceAccount %s gets no pull secret until it is renamed or deleted",
+				live.Namespace, live.Name, in.Account.Name)
+		}
+		return nil, Plan{}, nil
+	}
+	in.Secret = live
+	return live, Decide(in), nil
+}
+
+// refresh asks for a token that dies with the Secret and writes it into the Secret.
+func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount, secret *corev1.Secret, s settings, reason string) (time.Time, error) {
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: &s.tokenSeconds,
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
+	}}
+	if s.audience != "" {
+		request.Spec.Audiences = []string{s.audience}
+	}
+	start := c.Clock.Now()
+	response, err := c.Client.CoreV1().ServiceAccounts(account.Namespace).CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("token request: %w", err)
+	}
+	expires := response.Status.ExpirationTimestamp.Time
+	t := token{value: response.Status.Token, expiresAt: expires, refreshAt: refreshTime(start, expires, string(secret.UID))}
+	patch, err := refreshPatch(secret, account.Name, t, s.hosts, s.hostsHash)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("write token: %w", err)
+	}
+	klog.FromContext(ctx).V(4).Info("Wrote pull secret", "secret", klog.KObj(secret), "reason", reason, "refreshAt", t.refreshAt)
+	return t.refreshAt, nil
+}
+
+// writeReferences writes the list of the ServiceAccount if the plan changes it. Somebody who keeps
+// stripping the entry is followed at a bounded pace; the wait until the next turn is returned.
+func (c *Controller) writeReferences(ctx context.Context, in Input, plan Plan) (time.Duration, error) {
+	if !plan.Inject && len(plan.Ejected) == 0 {
+		return 0, nil
+	}
+	key := keyOf(in.Account)
+	if plan.Inject {
+		at, drifting := c.memory.nextInjection(key, in.Now)
+		if drifting {
+			c.driftEvent(key, in.Account)
+		}
+		if at.After(in.Now) {
+			return at.Sub(in.Now), nil
+		}
+	}
+	patch, err := referencesPatch(in.Account, wantedReferences(in.Account, plan.Inject, plan.Ejected))
+	if err != nil {
+		return 0, err
+	}
+	_, err = c.Client.CoreV1().ServiceAccounts(in.Account.Namespace).Patch(ctx, in.Account.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil {
+		return 0, fmt.Errorf("write references of ServiceAccount: %w", err)
+	}
+	if plan.Inject {
+		c.memory.injected(key, in.Now)
+	}
+	return 0, nil
+}
+
+// foreign tells whether a Secret of the managed name exists that is not ours.
+func (c *Controller) foreign(ctx context.Context, account *corev1.ServiceAccount) (bool, error) {
+	live, err := c.Client.CoreV1().Secrets(account.Namespace).Get(ctx, SecretName(account.Name), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read: %w", err)
+	}
+	return live.Labels[ManagedLabel] != "true", nil
+}
+
+// discard deletes exactly this Secret. One that is gone, or was replaced, is left.
+func (c *Controller) discard(ctx context.Context, secret *corev1.Secret) error {
+	err := c.Client.CoreV1().Secrets(secret.Namespace).Delete(ctx, secret.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(secret.UID))})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+func (c *Controller) driftEvent(key types.NamespacedName, account *corev1.ServiceAccount) {
+	if c.memory.drift(key, c.Clock.Now()) {
+		c.event(corev1.EventTypeWarning, "DriftConflict",
+			"somebody keeps removing %s from imagePullSecrets of ServiceAccount %s/%s; it is added once a minute",
+			SecretName(account.Name), account.Namespace, account.Name)
+	}
+}
+
+func (c *Controller) event(eventType, reason, format string, args ...any) {
+	if c.Events != nil {
+		c.Events(eventType, reason, fmt.Sprintf(format, args...))
+	}
+}
+
+func keyOf(account *corev1.ServiceAccount) types.NamespacedName {
+	return types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
+}
