@@ -18,16 +18,15 @@ const (
 	OCIEmpty           = "application/vnd.oci.empty.v1+json"
 	DockerForeignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
-	ociArtifactManifest    = "application/vnd.oci.artifact.manifest.v1+json"
-	dockerSchema1          = "application/vnd.docker.distribution.manifest.v1+json"
-	dockerSchema1Signed    = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-	ociNondistributable    = "application/vnd.oci.image.layer.nondistributable.v1."
-	platformUnknown        = "unknown"
-	attestationAnnotation  = "vnd.docker.reference.type"
-	imageMetadataVersion   = "1.0"
-	imageMetadataAPI       = "image.alauda.io/1.0"
-	imageMetadataKind      = "DockerImage"
-	layersOrderOfAManifest = "ascending"
+	ociArtifactManifest   = "application/vnd.oci.artifact.manifest.v1+json"
+	dockerSchema1         = "application/vnd.docker.distribution.manifest.v1+json"
+	dockerSchema1Signed   = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+	ociNondistributable   = "application/vnd.oci.image.layer.nondistributable.v1."
+	platformUnknown       = "unknown"
+	attestationAnnotation = "vnd.docker.reference.type"
+	imageMetadataVersion  = "1.0"
+	imageMetadataAPI      = "image.alauda.io/1.0"
+	imageMetadataKind     = "DockerImage"
 )
 
 // MediaTypes lists the manifest media types that are accepted, single images first.
