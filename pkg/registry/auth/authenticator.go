@@ -1,0 +1,198 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	reviewTimeout   = 10 * time.Second
+	tokenCacheSize  = 4096
+	accessCacheSize = 16384
+)
+
+// Errors of Authenticate; everything else is a review that could not be made.
+var (
+	// ErrNoCredentials: the request has no Authorization header.
+	ErrNoCredentials = errors.New("no credentials")
+	// ErrInvalidCredentials: the header cannot be used or the token was rejected.
+	ErrInvalidCredentials = errors.New("invalid credentials")
+)
+
+// Options of an Authenticator and an Authorizer.
+type Options struct {
+	// Anonymous allows requests with the anonymous token.
+	Anonymous bool
+	// Audience is the registry's own token audience; empty switches it off.
+	Audience string
+	// Lifetimes of results; zero disables a cache.
+	TokenTTL, TokenFailureTTL, AllowTTL, DenyTTL time.Duration
+	// Now is the clock.
+	Now func() time.Time
+	// Observer may be nil.
+	Observer Observer
+}
+
+// Validate checks the options.
+func (o Options) Validate() error {
+	if o.Now == nil {
+		return fmt.Errorf("auth options: no clock")
+	}
+	if o.TokenTTL < 0 || o.TokenFailureTTL < 0 || o.AllowTTL < 0 || o.DenyTTL < 0 {
+		return fmt.Errorf("auth options: negative lifetime")
+	}
+	return nil
+}
+
+// Authenticator turns credentials into identities.
+type Authenticator struct {
+	reviewer Reviewer
+	options  Options
+	cache    *cache[TokenResult]
+	flight   singleflight.Group
+}
+
+// NewAuthenticator returns an Authenticator that asks the reviewer.
+func NewAuthenticator(reviewer Reviewer, options Options) (*Authenticator, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	return &Authenticator{reviewer: reviewer, options: options, cache: newCache[TokenResult](tokenCacheSize, options.Now)}, nil
+}
+
+// Authenticate reads the Authorization header. It returns ErrNoCredentials,
+// ErrInvalidCredentials, or the error of a review that got no answer.
+func (a *Authenticator) Authenticate(ctx context.Context, header http.Header) (Identity, error) {
+	value := header.Get("Authorization")
+	if value == "" {
+		return Identity{}, ErrNoCredentials
+	}
+	token, ok := Credential(value)
+	if !ok {
+		return Identity{}, ErrInvalidCredentials
+	}
+	return a.Token(ctx, token)
+}
+
+// Credential returns the token of a Bearer header or the password of a Basic one.
+func Credential(header string) (string, bool) {
+	scheme, rest, _ := strings.Cut(header, " ")
+	rest = strings.TrimSpace(rest)
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return rest, rest != ""
+	case "basic":
+		raw, err := base64.StdEncoding.DecodeString(rest)
+		if err != nil {
+			return "", false
+		}
+		_, password, found := strings.Cut(string(raw), ":")
+		return password, found && password != ""
+	}
+	return "", false
+}
+
+// Token verifies one token.
+func (a *Authenticator) Token(ctx context.Context, token string) (Identity, error) {
+	if token == AnonymousToken {
+		if !a.options.Anonymous {
+			return Identity{}, ErrInvalidCredentials
+		}
+		return Anonymous(), nil
+	}
+	result, err := a.review(ctx, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	if !result.Authenticated {
+		return Identity{}, ErrInvalidCredentials
+	}
+	return result.Identity, nil
+}
+
+func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, error) {
+	parsed, isJWT := parseClaims(token)
+	audiences := []string(nil)
+	if isJWT && a.options.Audience != "" && parsed.has(a.options.Audience) {
+		audiences = []string{a.options.Audience}
+	}
+	sum := sha256.Sum256([]byte(token))
+	key := hex.EncodeToString(sum[:]) + strings.Join(audiences, " ")
+	if result, ok := a.cache.get(key); ok {
+		a.observeCache(ResultHit)
+		return result, nil
+	}
+	a.observeCache(ResultMiss)
+	result, err := shared(ctx, &a.flight, key, func(ctx context.Context) (TokenResult, error) {
+		return a.ask(ctx, token, parsed, audiences, key)
+	})
+	return result, err
+}
+
+// ask makes the review and keeps its result, but never longer than the token lives.
+func (a *Authenticator) ask(ctx context.Context, token string, parsed claims, audiences []string, key string) (TokenResult, error) {
+	start := a.options.Now()
+	result, err := a.reviewer.ReviewToken(ctx, token, audiences)
+	if err != nil {
+		observe(a.options, KindToken, ResultError, start)
+		return TokenResult{}, fmt.Errorf("token review: %w", err)
+	}
+	if len(audiences) > 0 && result.Authenticated && !slices.Contains(result.Audiences, a.options.Audience) {
+		result = TokenResult{}
+	}
+	result.Identity.PullOnly = result.Authenticated && len(audiences) > 0 && parsed.Kubernetes.Secret.Name != ""
+	now, ttl := a.options.Now(), a.options.TokenFailureTTL
+	outcome := ResultDenied
+	if result.Authenticated {
+		ttl, outcome = a.options.TokenTTL, ResultAllowed
+	}
+	observe(a.options, KindToken, outcome, start)
+	until := now.Add(ttl)
+	if expiry, ok := parsed.expires(); ok && result.Authenticated && expiry.Before(until) {
+		until = expiry
+	}
+	a.cache.put(key, result, until)
+	return result, nil
+}
+
+func (a *Authenticator) observeCache(result string) {
+	if a.options.Observer != nil {
+		a.options.Observer.CacheUsed(KindToken, result)
+	}
+}
+
+func observe(options Options, kind, result string, start time.Time) {
+	if options.Observer != nil {
+		options.Observer.ReviewDone(kind, result, options.Now().Sub(start))
+	}
+}
+
+// shared runs the question once for all callers who ask it now. The question does not
+// end with the first caller, so that one client that leaves does not fail the others.
+func shared[V any](ctx context.Context, flight *singleflight.Group, key string, ask func(context.Context) (V, error)) (V, error) {
+	var none V
+	channel := flight.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
+		defer cancel()
+		return ask(ctx)
+	})
+	select {
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	case result := <-channel:
+		if result.Err != nil {
+			return none, result.Err
+		}
+		return result.Val.(V), nil
+	}
+}

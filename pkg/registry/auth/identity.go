@@ -1,0 +1,99 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
+
+const (
+	// AnonymousToken is the bearer token of requests without credentials.
+	AnonymousToken = "anonymous"
+
+	anonymousUser  = "system:anonymous"
+	anonymousGroup = "system:unauthenticated"
+)
+
+// Identity is the verified caller of a request.
+type Identity struct {
+	Username string
+	UID      string
+	Groups   []string
+	Extra    map[string][]string
+	// PullOnly is set for managed pull credentials: tokens for the registry's own
+	// audience that are bound to a Secret.
+	PullOnly bool
+}
+
+// Anonymous is the identity of callers without credentials.
+func Anonymous() Identity {
+	return Identity{Username: anonymousUser, Groups: []string{anonymousGroup}}
+}
+
+// IsAnonymous tells whether the caller has no credentials.
+func (i Identity) IsAnonymous() bool { return i.Username == anonymousUser }
+
+// key distinguishes identities in the access cache.
+func (i Identity) key() string {
+	raw, err := json.Marshal(i) // maps are written in key order
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Attributes are those of a SubjectAccessReview. Path is set for a path that is not a
+// resource, and then nothing else but Verb is.
+type Attributes struct {
+	Verb        string
+	Group       string
+	Version     string
+	Resource    string
+	Subresource string
+	Namespace   string
+	Name        string
+	Path        string
+}
+
+// TokenResult is the answer of a TokenReview.
+type TokenResult struct {
+	Authenticated bool
+	Identity      Identity
+	// Audiences are those of the question that the token is good for.
+	Audiences []string
+}
+
+// Decision is the answer of a SubjectAccessReview.
+type Decision struct {
+	Allowed bool
+	Reason  string
+}
+
+// Reviewer asks the Kubernetes API. An error means that there was no answer.
+type Reviewer interface {
+	// ReviewToken verifies a token. No audiences means those of the API server.
+	ReviewToken(ctx context.Context, token string, audiences []string) (TokenResult, error)
+	// ReviewAccess decides one access of one identity.
+	ReviewAccess(ctx context.Context, identity Identity, attributes Attributes) (Decision, error)
+}
+
+// Outcomes of reviews and cache look-ups, as metrics know them.
+const (
+	ResultAllowed = "allowed"
+	ResultDenied  = "denied"
+	ResultError   = "error"
+	ResultHit     = "hit"
+	ResultMiss    = "miss"
+
+	KindToken  = "token"
+	KindAccess = "access"
+)
+
+// Observer is told about reviews and caches; all methods may be called concurrently.
+type Observer interface {
+	ReviewDone(kind, result string, took time.Duration)
+	CacheUsed(kind, result string)
+}
