@@ -9,7 +9,5 @@
 // they do not know is dropped.
 //
 // +k8s:deepcopy-gen=package,register
-// +k8s:openapi-gen=true
-// +k8s:openapi-model-package=io.alauda.image.docker10
 // +groupName=image.alauda.io
 package docker10

@@ -13,7 +13,6 @@
 // (defaults.go).
 //
 // +k8s:deepcopy-gen=package,register
-// +k8s:defaulter-gen=TypeMeta
 // +k8s:openapi-gen=true
 // +k8s:openapi-model-package=io.alauda.image.v1
 // +groupName=image.alauda.io

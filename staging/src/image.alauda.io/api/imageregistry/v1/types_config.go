@@ -107,7 +107,7 @@ type ConfigSpec struct {
 	DefaultRoute bool `json:"defaultRoute,omitempty"`
 	// routes are further Ingresses of the registry.
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.hostname) || a.hostname == '' || self.exists_one(b, has(b.hostname) && b.hostname == a.hostname))",message="two routes cannot share a hostname"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.hostname) || a.hostname.size() == 0 || self.exists_one(b, has(b.hostname) && b.hostname == a.hostname))",message="two routes cannot share a hostname"
 	// +listType=map
 	// +listMapKey=name
 	// +optional
@@ -207,6 +207,7 @@ type RequestLimits struct {
 	// maxWaitInQueue is the time that a request may wait; 0s means without
 	// limit.
 	// +kubebuilder:default="0s"
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must be a duration that is not negative, as 30s or 1h30m"

@@ -1,8 +1,6 @@
 package v1
 
 import (
-	"time"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -62,6 +60,7 @@ type ImagePrunerSpec struct {
 	// +optional
 	KeepTagRevisions *int32 `json:"keepTagRevisions,omitempty"`
 	// keepYoungerThanDuration protects what is younger; 60m if unset.
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must be a duration that is not negative, as 60m or 168h"
@@ -71,7 +70,7 @@ type ImagePrunerSpec struct {
 	// keepYoungerThanDuration.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
-	KeepYoungerThan *time.Duration `json:"keepYoungerThan,omitempty"`
+	KeepYoungerThan *int64 `json:"keepYoungerThan,omitempty"`
 	// resources of the pruner's container.
 	// +structType=atomic
 	// +optional

@@ -76,7 +76,7 @@ type PVCStorage struct {
 }
 
 // S3Storage is a bucket of a store that speaks the S3 protocol.
-// +kubebuilder:validation:XValidation:rule="!has(self.regionEndpoint) || self.regionEndpoint == ” || (isURL(self.regionEndpoint) && url(self.regionEndpoint).getScheme() in ['http', 'https'] && url(self.regionEndpoint).getHostname() != ” && !self.regionEndpoint.contains('?'))",message="regionEndpoint must be a URL with scheme http or https, a host and no query, as http://minio:9000"
+// +kubebuilder:validation:XValidation:rule="!has(self.regionEndpoint) || self.regionEndpoint.size() == 0 || (isURL(self.regionEndpoint) && url(self.regionEndpoint).getScheme() in ['http', 'https'] && url(self.regionEndpoint).getHostname().size() > 0 && !self.regionEndpoint.contains('?'))",message="regionEndpoint must be a URL with scheme http or https, a host and no query, as http://minio:9000"
 type S3Storage struct {
 	// bucket is the bucket.
 	// +kubebuilder:validation:MaxLength=63
@@ -128,6 +128,7 @@ type CloudFrontSpec struct {
 	KeypairID string `json:"keypairID"`
 	// duration is the life of signed URLs.
 	// +kubebuilder:default="20m"
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must be a duration that is not negative, as 30s or 1h30m"

@@ -8,8 +8,6 @@
 package v1
 
 import (
-	time "time"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtime "k8s.io/apimachinery/pkg/runtime"
@@ -521,7 +519,7 @@ func (in *ImagePrunerSpec) DeepCopyInto(out *ImagePrunerSpec) {
 	}
 	if in.KeepYoungerThan != nil {
 		in, out := &in.KeepYoungerThan, &out.KeepYoungerThan
-		*out = new(time.Duration)
+		*out = new(int64)
 		**out = **in
 	}
 	if in.Resources != nil {
