@@ -67,7 +67,7 @@ verify: prerequisites ## format, vet, staticcheck, generated code, module files
 
 $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
-	@cd hack/tools && GOWORK=off $(GO) build -o ../../$@ gotest.tools/gotestsum
+	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/ gotest.tools/gotestsum github.com/google/go-containerregistry/cmd/crane
 
 .PHONY: test-unit
 test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
