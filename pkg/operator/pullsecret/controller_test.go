@@ -1,0 +1,315 @@
+package pullsecret
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+)
+
+// fixture runs the controller on a fake cluster whose caches are filled by hand, so that every read of a
+// cache is as fresh as the test wants.
+type fixture struct {
+	*Controller
+	client     *fake.Clientset
+	clock      *clocktesting.FakeClock
+	namespaced informers.SharedInformerFactory
+	shared     informers.SharedInformerFactory
+	config     *imageregistryv1.Config
+	events     []string
+	tokens     int
+}
+
+func newFixture(t *testing.T, objects ...runtime.Object) *fixture {
+	t.Helper()
+	objects = append(objects,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team"}},
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: registryService}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"198.18.0.1"}}},
+	)
+	f := &fixture{client: fake.NewClientset(objects...), clock: clocktesting.NewFakeClock(start)}
+	f.config = configWith(imageregistryv1.Managed, imageregistryv1.Managed)
+	f.client.PrependReactor("create", "secrets", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		secret := action.(clienttesting.CreateAction).GetObject().(*corev1.Secret)
+		secret.UID = types.UID("uid-" + secret.Name)
+		return false, nil, nil
+	})
+	f.client.PrependReactor("create", "serviceaccounts", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if action.GetSubresource() != "token" {
+			return false, nil, nil
+		}
+		f.tokens++
+		request := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenRequest).DeepCopy()
+		request.Status.Token = fmt.Sprintf("token-%d", f.tokens)
+		life := time.Duration(*request.Spec.ExpirationSeconds) * time.Second
+		request.Status.ExpirationTimestamp = metav1.NewTime(f.clock.Now().Add(life))
+		return true, request, nil
+	})
+	f.namespaced = informers.NewSharedInformerFactoryWithOptions(f.client, 0, informers.WithNamespace("ns"))
+	f.shared = informers.NewSharedInformerFactory(f.client, 0)
+	c, err := New(Options{
+		Client: f.client, Namespaced: f.namespaced, Namespaces: f.shared.Core().V1().Namespaces(),
+		Configs:   cache.NewSharedIndexInformer(&cache.ListWatch{}, &imageregistryv1.Config{}, 0, cache.Indexers{}),
+		Namespace: "ns", ClusterDomain: "example.test", Clock: f.clock,
+		Events: func(_, reason, _ string) { f.events = append(f.events, reason) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Controller = c
+	return f
+}
+
+// refresh fills the caches from the fake cluster, through the same transforms.
+func (f *fixture) refresh(t *testing.T) {
+	t.Helper()
+	ctx, all := context.Background(), metav1.ListOptions{}
+	accounts, err1 := f.client.CoreV1().ServiceAccounts("").List(ctx, all)
+	secrets, err2 := f.client.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: ManagedLabel + "=true"})
+	namespaces, err3 := f.client.CoreV1().Namespaces().List(ctx, all)
+	services, err4 := f.client.CoreV1().Services("ns").List(ctx, all)
+	for _, err := range []error{err1, err2, err3, err4} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(t, f.cluster.Core().V1().ServiceAccounts().Informer().GetIndexer(), accounts.Items, trimAccount)
+	replace(t, f.secrets, secrets.Items, forgetCredential)
+	replace(t, f.shared.Core().V1().Namespaces().Informer().GetIndexer(), namespaces.Items, nil)
+	replace(t, f.namespaced.Core().V1().Services().Informer().GetIndexer(), services.Items, nil)
+	if err := f.Configs.GetIndexer().Replace([]any{f.config}, ""); err != nil {
+		t.Fatal(err)
+	}
+	f.client.ClearActions()
+}
+
+func replace[T any](t *testing.T, indexer cache.Indexer, items []T, transform cache.TransformFunc) {
+	t.Helper()
+	objects := make([]any, 0, len(items))
+	for i := range items {
+		var object any = &items[i]
+		if transform != nil {
+			object, _ = transform(object)
+		}
+		objects = append(objects, object)
+	}
+	if err := indexer.Replace(objects, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var appKey = types.NamespacedName{Namespace: "team", Name: "app"}
+
+// sync refreshes the caches, syncs the one account and returns the verbs of the requests.
+func (f *fixture) sync(t *testing.T) []string {
+	t.Helper()
+	f.refresh(t)
+	if _, err := f.Sync(context.Background(), appKey); err != nil {
+		t.Fatalf("sync: %v", err)
+	}
+	var verbs []string
+	for _, action := range f.client.Actions() {
+		verb := action.GetVerb() + " " + action.GetResource().Resource
+		if action.GetSubresource() != "" {
+			verb += "/" + action.GetSubresource()
+		}
+		verbs = append(verbs, verb)
+	}
+	return verbs
+}
+
+func (f *fixture) account(t *testing.T) *corev1.ServiceAccount {
+	t.Helper()
+	live, err := f.client.CoreV1().ServiceAccounts("team").Get(context.Background(), "app", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return live
+}
+
+func (f *fixture) secret(t *testing.T) *corev1.Secret {
+	t.Helper()
+	live, err := f.client.CoreV1().Secrets("team").Get(context.Background(), "app-registry-pull", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return live
+}
+
+func expectVerbs(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("requests %q, want %q", got, want)
+	}
+}
+
+// Behaviour 60.
+func TestNewAccountGetsSecretThenReference(t *testing.T) {
+	f := newFixture(t, account("mine"))
+	expectVerbs(t, f.sync(t), "create secrets", "create serviceaccounts/token", "patch secrets", "patch serviceaccounts")
+	want := []corev1.LocalObjectReference{{Name: "mine"}, {Name: "app-registry-pull"}}
+	if got := f.account(t).ImagePullSecrets; !slices.Equal(got, want) {
+		t.Errorf("references %v, want %v", got, want)
+	}
+	expectVerbs(t, f.sync(t))
+	summary, err := f.Summary()
+	if err != nil || summary.Desired != 1 || summary.Ready != 1 || summary.Degraded {
+		t.Errorf("summary %+v, error %v", summary, err)
+	}
+}
+
+// Behaviour 61.
+func TestTokenIsBoundToTheSecretAndHasItsOwnAudience(t *testing.T) {
+	f := newFixture(t, account())
+	f.sync(t)
+	for _, action := range f.client.Actions() {
+		create, ok := action.(clienttesting.CreateAction)
+		if !ok || action.GetSubresource() != "token" {
+			continue
+		}
+		spec := create.GetObject().(*authenticationv1.TokenRequest).Spec
+		if !slices.Equal(spec.Audiences, []string{"image-registry.alauda.io"}) || *spec.ExpirationSeconds != 86400 {
+			t.Errorf("audiences %q, life %d", spec.Audiences, *spec.ExpirationSeconds)
+		}
+		if ref := spec.BoundObjectRef; ref == nil || ref.Kind != "Secret" || ref.UID != "uid-app-registry-pull" {
+			t.Errorf("bound to %v", ref)
+		}
+	}
+}
+
+// Behaviour 62.
+func TestTokenIsRefreshedInTime(t *testing.T) {
+	f := newFixture(t, account())
+	f.sync(t)
+	f.clock.Step(12 * time.Hour)
+	expectVerbs(t, f.sync(t))
+	f.clock.Step(3 * time.Hour)
+	expectVerbs(t, f.sync(t), "create serviceaccounts/token", "patch secrets")
+	expectVerbs(t, f.sync(t))
+}
+
+// Behaviour 63.
+func TestTamperedDataIsWrittenAnew(t *testing.T) {
+	f := newFixture(t, account())
+	f.sync(t)
+	secret := f.secret(t)
+	secret.Data[corev1.DockerConfigJsonKey] = []byte(`{"auths":{}}`)
+	if _, err := f.client.CoreV1().Secrets("team").Update(context.Background(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expectVerbs(t, f.sync(t), "create serviceaccounts/token", "patch secrets")
+}
+
+// Behaviour 64.
+func TestForeignSecretIsUntouchedAndReportedOnce(t *testing.T) {
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-registry-pull", UID: "x"}, Data: map[string][]byte{"a": []byte("b")}}
+	f := newFixture(t, account(), foreign)
+	for range 3 {
+		f.sync(t)
+	}
+	if got := f.secret(t); string(got.Data["a"]) != "b" || len(got.Labels) != 0 {
+		t.Errorf("foreign Secret changed: %v", got)
+	}
+	if !slices.Equal(f.events, []string{"PullSecretNameConflict"}) {
+		t.Errorf("events %q", f.events)
+	}
+	f.config = configWith(imageregistryv1.Removed, imageregistryv1.Managed)
+	account := f.account(t)
+	account.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "app-registry-pull"}}
+	if _, err := f.client.CoreV1().ServiceAccounts("team").Update(context.Background(), account, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expectVerbs(t, f.sync(t), "get secrets")
+}
+
+// Behaviour 68.
+func TestRemoveLeavesNothing(t *testing.T) {
+	f := newFixture(t, account("first"))
+	f.sync(t)
+	f.config = configWith(imageregistryv1.Managed, imageregistryv1.Removed)
+	expectVerbs(t, f.sync(t), "patch serviceaccounts", "delete secrets")
+	if refs := f.account(t).ImagePullSecrets; f.secret(t) != nil || !slices.Equal(refs, []corev1.LocalObjectReference{{Name: "first"}}) {
+		t.Errorf("left: Secret %v, references %v", f.secret(t), refs)
+	}
+	expectVerbs(t, f.sync(t))
+}
+
+// Behaviour 66.
+func TestStrippingWriterCausesNoSecondSecret(t *testing.T) {
+	f := newFixture(t, account())
+	writes := 0
+	for range 300 {
+		writes += len(slices.DeleteFunc(f.sync(t), func(verb string) bool { return verb != "patch serviceaccounts" }))
+		account := f.account(t)
+		account.ImagePullSecrets = nil
+		if _, err := f.client.CoreV1().ServiceAccounts("team").Update(context.Background(), account, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		f.clock.Step(time.Second)
+	}
+	if writes > 10 {
+		t.Errorf("%d injections in five minutes", writes)
+	}
+	if secrets, _ := f.client.CoreV1().Secrets("team").List(context.Background(), metav1.ListOptions{}); len(secrets.Items) != 1 || f.tokens != 1 {
+		t.Errorf("%d Secrets and %d tokens, want 1", len(secrets.Items), f.tokens)
+	}
+	if !slices.Equal(f.events, []string{"DriftConflict"}) {
+		t.Errorf("events %q", f.events)
+	}
+}
+
+func TestWithoutTheServiceNothingIsMade(t *testing.T) {
+	f := newFixture(t, account())
+	if err := f.client.CoreV1().Services("ns").Delete(context.Background(), registryService, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expectVerbs(t, f.sync(t))
+}
+
+func TestOutcomesAreSorted(t *testing.T) {
+	resource := corev1.Resource("secrets")
+	terminating := apierrors.NewForbidden(resource, "x", fmt.Errorf("terminating"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	for want, errs := range map[verdict][]error{
+		done:  {nil, apierrors.NewNotFound(resource, "x"), fmt.Errorf("wrapped: %w", terminating)},
+		again: {apierrors.NewConflict(resource, "x", nil)},
+		later: {apierrors.NewForbidden(resource, "x", nil), apierrors.NewTooManyRequests("x", 3), context.DeadlineExceeded},
+	} {
+		for _, err := range errs {
+			if got := classify(err); got != want {
+				t.Errorf("%v: verdict %d, want %d", err, got, want)
+			}
+		}
+	}
+}
+
+func TestAccountsWithoutCredentialGoFirst(t *testing.T) {
+	queue := priorityQueue{urgent: func(key types.NamespacedName) bool { return key.Name == "new" }}
+	for _, name := range []string{"old-1", "new", "old-2", "new"} {
+		queue.Push(types.NamespacedName{Name: name})
+	}
+	var order []string
+	for queue.Len() > 0 {
+		order = append(order, queue.Pop().Name)
+	}
+	if !slices.Equal(order, []string{"new", "new", "old-1", "old-2"}) {
+		t.Errorf("order %q", order)
+	}
+}
