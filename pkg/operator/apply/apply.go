@@ -1,0 +1,241 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/klog/v2"
+)
+
+// ErrNotFinished says that an object is on its way out and the step must be repeated after it is gone.
+var ErrNotFinished = errors.New("not finished")
+
+// Options are what the applier works with; every field without a note is required.
+type Options struct {
+	Client dynamic.Interface
+	Cache  *Cache
+	// FieldManager is the owner of the applied fields and the value of the managed-by label.
+	FieldManager string
+	// OwnedAnnotation marks objects that people see and that only then may be deleted.
+	OwnedAnnotation string
+	// Event records a reason and a message; optional.
+	Event func(eventType, reason, message string)
+	// Corrected is told about every object that had been applied before and was changed by others;
+	// optional.
+	Corrected func(live *unstructured.Unstructured)
+}
+
+// Validate names the first field that is missing.
+func (o Options) Validate() error {
+	switch {
+	case o.Client == nil || o.Cache == nil:
+		return errors.New("apply: Client and Cache are required")
+	case o.FieldManager == "" || o.OwnedAnnotation == "":
+		return errors.New("apply: FieldManager and OwnedAnnotation are required")
+	}
+	return nil
+}
+
+// Applier writes and deletes objects. It is safe for use by several controllers.
+type Applier struct {
+	Options
+	mu      sync.Mutex
+	written map[Ref]write
+}
+
+// write bridges the time until the cache has seen our own request.
+type write struct {
+	before string
+	after  *unstructured.Unstructured
+}
+
+// New checks the options.
+func New(o Options) (*Applier, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	return &Applier{Options: o, written: map[Ref]write{}}, nil
+}
+
+// RefOf names the object.
+func RefOf(object *unstructured.Unstructured) Ref {
+	return Ref{Kind: object.GetKind(), Namespace: object.GetNamespace(), Name: object.GetName()}
+}
+
+// Live returns the object as it is, nil when it does not exist. It must not be changed.
+func (a *Applier) Live(ctx context.Context, ref Ref) (*unstructured.Unstructured, error) {
+	if cached := a.Cache.Get(ref); cached != nil {
+		return a.newer(ref, cached), nil
+	}
+	client, err := a.resource(ref)
+	if err != nil {
+		return nil, err
+	}
+	live, err := client.Get(ctx, ref.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", ref, err)
+	}
+	return live, nil
+}
+
+func (a *Applier) newer(ref Ref, cached *unstructured.Unstructured) *unstructured.Unstructured {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last, ok := a.written[ref]
+	if !ok {
+		return cached
+	}
+	if cached.GetResourceVersion() == last.before {
+		return last.after
+	}
+	delete(a.written, ref)
+	return cached
+}
+
+func (a *Applier) resource(ref Ref) (dynamic.ResourceInterface, error) {
+	kind, err := KindNamed(ref.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if kind.Namespaced {
+		return a.Client.Resource(kind.GVR()).Namespace(ref.Namespace), nil
+	}
+	return a.Client.Resource(kind.GVR()), nil
+}
+
+// Apply brings one object to the desired fields and returns it as it is afterwards, and whether a request
+// was sent.
+func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured) (*unstructured.Unstructured, bool, error) {
+	kind, err := KindOf(desired.GroupVersionKind())
+	if err != nil {
+		return nil, false, fmt.Errorf("apply %s: %w", Describe(desired), err)
+	}
+	ref := RefOf(desired)
+	live, err := a.Live(ctx, ref)
+	if err != nil {
+		return nil, false, err
+	}
+	before := ""
+	if live != nil {
+		if live.GetDeletionTimestamp() != nil {
+			return live, false, fmt.Errorf("apply %s: it is being deleted: %w", ref, ErrNotFinished)
+		}
+		owned, err := Owned(live, a.FieldManager)
+		if err != nil {
+			return live, false, err
+		}
+		if owned != nil && Equal(desired, owned) {
+			return live, false, nil
+		}
+		before = live.GetResourceVersion()
+	}
+	return a.send(ctx, kind, desired, live, before)
+}
+
+func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructured.Unstructured, before string) (*unstructured.Unstructured, bool, error) {
+	ref := RefOf(desired)
+	client, err := a.resource(ref)
+	if err != nil {
+		return nil, false, err
+	}
+	after, err := client.Apply(ctx, ref.Name, desired, metav1.ApplyOptions{FieldManager: a.FieldManager, Force: true})
+	if immutable(err) && kind.Recreate && live != nil {
+		return a.recreate(ctx, ref, live, err)
+	}
+	if err != nil {
+		return live, false, fmt.Errorf("apply %s: %w", ref, err)
+	}
+	changed := after.GetResourceVersion() != before
+	if before != "" {
+		a.mu.Lock()
+		a.written[ref] = write{before: before, after: after}
+		a.mu.Unlock()
+	}
+	klog.FromContext(ctx).V(2).Info("Applied", "object", ref.String(), "changed", changed)
+	if changed && live != nil && a.Corrected != nil {
+		a.Corrected(live)
+	}
+	return after, true, nil
+}
+
+func immutable(err error) bool {
+	return apierrors.IsInvalid(err) && (strings.Contains(err.Error(), "immutable") || strings.Contains(err.Error(), "cannot change roleRef"))
+}
+
+// recreate removes an object whose immutable field has to change; the next sync creates it anew.
+func (a *Applier) recreate(ctx context.Context, ref Ref, live *unstructured.Unstructured, cause error) (*unstructured.Unstructured, bool, error) {
+	if err := a.remove(ctx, ref, live); err != nil {
+		return live, false, err
+	}
+	if a.Event != nil {
+		a.Event("Normal", "Recreated", fmt.Sprintf("%s is deleted and created again, because a field that cannot be changed has to change", ref))
+	}
+	return live, true, fmt.Errorf("apply %s: recreated because of %w: %w", ref, cause, ErrNotFinished)
+}
+
+// Owns says whether the operator may delete the object.
+func (a *Applier) Owns(object *unstructured.Unstructured) bool {
+	return object.GetLabels()["app.kubernetes.io/managed-by"] == a.FieldManager || object.GetAnnotations()[a.OwnedAnnotation] == "true"
+}
+
+// Delete removes an object and its dependents in the foreground. It reports true once the object is gone.
+// An object that does not exist or does not belong to the operator counts as gone.
+func (a *Applier) Delete(ctx context.Context, ref Ref) (bool, error) {
+	live, err := a.Live(ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	if live == nil || !a.Owns(live) {
+		return true, nil
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return a.gone(ctx, ref)
+	}
+	if err := a.remove(ctx, ref, live); err != nil {
+		return false, err
+	}
+	return a.gone(ctx, ref)
+}
+
+// gone asks the API server: the cache is behind our own request.
+func (a *Applier) gone(ctx context.Context, ref Ref) (bool, error) {
+	client, err := a.resource(ref)
+	if err != nil {
+		return false, err
+	}
+	_, err = client.Get(ctx, ref.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", ref, err)
+	}
+	return false, nil
+}
+
+func (a *Applier) remove(ctx context.Context, ref Ref, live *unstructured.Unstructured) error {
+	client, err := a.resource(ref)
+	if err != nil {
+		return err
+	}
+	uid, foreground := live.GetUID(), metav1.DeletePropagationForeground
+	err = client.Delete(ctx, ref.Name, metav1.DeleteOptions{
+		PropagationPolicy: &foreground,
+		Preconditions:     &metav1.Preconditions{UID: &uid},
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete %s: %w", ref, err)
+	}
+	klog.FromContext(ctx).V(2).Info("Deleted", "object", ref.String())
+	return nil
+}

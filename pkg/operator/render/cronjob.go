@@ -1,0 +1,114 @@
+package render
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/manifests"
+	"image.alauda.io/registry/pkg/operator/fault"
+)
+
+// PrunerAccess returns the ServiceAccount, role and binding of the pruner.
+func PrunerAccess(s Settings) ([]*unstructured.Unstructured, error) {
+	return s.several(manifests.ImagePruner, "rbac.yaml")
+}
+
+// CheckSchedule parses a schedule with the parser that Kubernetes uses. A time zone belongs into
+// spec.timeZone.
+func CheckSchedule(schedule string) error {
+	if strings.Contains(schedule, "TZ=") {
+		return fault.Permanentf(registryv1.ReasonInvalidSchedule,
+			"spec.schedule of ImagePruner cluster: write the time zone into spec.timeZone")
+	}
+	if _, err := cron.ParseStandard(schedule); err != nil {
+		return fault.Permanentf(registryv1.ReasonInvalidSchedule, "spec.schedule of ImagePruner cluster: %v", err)
+	}
+	return nil
+}
+
+// PruneCronJob is the whole CronJob image-pruner. Suspend is forced while the registry is removed.
+func PruneCronJob(s Settings, pruner *registryv1.ImagePruner, registryRemoved bool) (*unstructured.Unstructured, error) {
+	spec := pruner.Spec
+	schedule := or(spec.Schedule, registryv1.DefaultPruneSchedule)
+	if err := CheckSchedule(schedule); err != nil {
+		return nil, err
+	}
+	job, err := typed[batchv1.CronJob](s, manifests.ImagePruner, "cronjob.yaml")
+	if err != nil {
+		return nil, err
+	}
+	job.Spec.Schedule = schedule
+	job.Spec.TimeZone = spec.TimeZone
+	job.Spec.Suspend = ptr.To(registryRemoved || ptr.Deref(spec.Suspend, false))
+	job.Spec.StartingDeadlineSeconds = ptr.To(ptr.Deref(spec.StartingDeadlineSeconds, registryv1.DefaultStartingDeadline))
+	job.Spec.SuccessfulJobsHistoryLimit = ptr.To(ptr.Deref(spec.SuccessfulJobsHistoryLimit, registryv1.DefaultJobsHistoryLimit))
+	job.Spec.FailedJobsHistoryLimit = ptr.To(ptr.Deref(spec.FailedJobsHistoryLimit, registryv1.DefaultJobsHistoryLimit))
+	job.Spec.JobTemplate.Spec.ActiveDeadlineSeconds = spec.ActiveDeadlineSeconds
+
+	template := &job.Spec.JobTemplate.Spec.Template
+	setLabels(template.Labels)
+	pod := &template.Spec
+	pod.PriorityClassName = s.PriorityClass
+	pod.NodeSelector = linux(spec.NodeSelector)
+	pod.Tolerations = spec.Tolerations
+	pod.Affinity = spec.Affinity
+	container := &pod.Containers[0]
+	container.Image = s.Images.Pruner
+	container.Args = pruneArguments(s, spec)
+	if spec.Resources != nil {
+		container.Resources = *spec.Resources
+	}
+	return untyped(job)
+}
+
+func setLabels(labels map[string]string) {
+	labels[registryv1.LabelPartOf] = registryv1.PartOf
+	labels[registryv1.LabelManagedBy] = registryv1.OperatorName
+}
+
+func pruneArguments(s Settings, spec registryv1.ImagePrunerSpec) []string {
+	return []string{
+		"images",
+		"--confirm=true",
+		"--certificate-authority=/var/run/configmaps/serviceca/service-ca.crt",
+		"--keep-tag-revisions=" + strconv.Itoa(int(ptr.Deref(spec.KeepTagRevisions, registryv1.DefaultKeepTagRevisions))),
+		"--keep-younger-than=" + keepYoungerThan(spec).String(),
+		"--ignore-invalid-refs=" + strconv.FormatBool(spec.IgnoreInvalidImageReferences),
+		"--prune-registry=" + strconv.FormatBool(spec.PruneRegistry),
+		"--registry-url=https://" + s.InternalHost(),
+		"--loglevel=" + strconv.Itoa(prunerVerbosity(spec.LogLevel)),
+		"--retries=5",
+	}
+}
+
+func keepYoungerThan(spec registryv1.ImagePrunerSpec) time.Duration {
+	switch {
+	case spec.KeepYoungerThanDuration != nil:
+		return spec.KeepYoungerThanDuration.Duration
+	case spec.KeepYoungerThan != nil:
+		return time.Duration(*spec.KeepYoungerThan)
+	default:
+		return time.Hour
+	}
+}
+
+func prunerVerbosity(level registryv1.LogLevel) int {
+	if verbosity := Verbosity(level); verbosity > 2 {
+		return verbosity
+	}
+	return 1
+}
+
+func or(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}

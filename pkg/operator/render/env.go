@@ -1,0 +1,235 @@
+package render
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/fault"
+)
+
+// Scalar writes a value as a YAML scalar that reads back as the same string: the registry parses every
+// variable as YAML, so 0123, true or an empty text would arrive as something else.
+func Scalar(value string) string {
+	if value == "" {
+		return `""`
+	}
+	var back any
+	if err := yaml.Unmarshal([]byte(value), &back); err == nil {
+		if text, ok := back.(string); ok && text == value {
+			return value
+		}
+	}
+	return strconv.Quote(value)
+}
+
+
+// RegistryEnv is the environment of container registry, in a fixed order.
+func RegistryEnv(in Inputs) ([]corev1.EnvVar, error) {
+	spec := in.Config.Spec
+	env := append([]corev1.EnvVar{}, in.Storage.Env...)
+	add := func(name, value string) { env = append(env, corev1.EnvVar{Name: name, Value: value}) }
+	add("REGISTRY_HTTP_ADDR", ":5000")
+	add("REGISTRY_HTTP_NET", "tcp")
+	env = append(env, corev1.EnvVar{Name: registryv1.KeyHTTPSecret, ValueFrom: &corev1.EnvVarSource{
+		SecretKeyRef: &corev1.SecretKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: registryv1.SecretPrivateConfig},
+			Key:                  registryv1.KeyHTTPSecret,
+		},
+	}})
+	add("REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt")
+	add("REGISTRY_HTTP_TLS_KEY", "/etc/secrets/tls.key")
+	add("REGISTRY_LOG_LEVEL", registryLogLevel(spec))
+	add("REGISTRY_HEALTH_STORAGEDRIVER_ENABLED", "true")
+	add("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "10s")
+	add("REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "3")
+	if spec.ReadOnly {
+		add("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}")
+	}
+	if spec.DisableRedirect {
+		add("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")
+	}
+	add("REGISTRY_ALAUDA_SERVER_ADDR", in.InternalHost())
+	add("REGISTRY_ALAUDA_METRICS_ENABLED", "true")
+	add("REGISTRY_ALAUDA_QUOTA_ENABLED", "true")
+	add("REGISTRY_ALAUDA_AUTH_AUDIENCE", Scalar(TokenAudience(spec)))
+	env = append(env, oidcEnv(in.OIDC)...)
+	env = append(env, requestsEnv(spec.Requests)...)
+	through, err := pullThroughEnv(spec.ImageAPI.Config)
+	if err != nil {
+		return nil, err
+	}
+	env = append(env, through...)
+	env = append(env, in.proxyEnv()...)
+	add("SSL_CERT_DIR", "/etc/ssl/certs:/var/run/configmaps/trusted-ca:/var/run/configmaps/storage-ca")
+	return env, nil
+}
+
+// TokenAudience is the audience of pull tokens, which the registry must accept; empty means the API
+// server's own.
+func TokenAudience(spec registryv1.ConfigSpec) string {
+	if spec.ImagePullSecret.TokenAudience == nil {
+		return registryv1.DefaultTokenAudience
+	}
+	return *spec.ImagePullSecret.TokenAudience
+}
+
+func registryLogLevel(spec registryv1.ConfigSpec) string {
+	switch spec.LogLevel {
+	case registryv1.LogDebug, registryv1.LogTrace, registryv1.LogTraceAll:
+		return "debug"
+	}
+	switch spec.Logging {
+	case 1:
+		return "warn"
+	case 0, 2, 3:
+		return "info"
+	default:
+		return "debug"
+	}
+}
+
+// Verbosity maps a log level to the klog scale.
+func Verbosity(level registryv1.LogLevel) int {
+	switch level {
+	case registryv1.LogDebug:
+		return 4
+	case registryv1.LogTrace:
+		return 6
+	case registryv1.LogTraceAll:
+		return 8
+	default:
+		return 2
+	}
+}
+
+func oidcEnv(oidc registryv1.OIDCSpec) []corev1.EnvVar {
+	if oidc.IssuerURL == "" {
+		return nil
+	}
+	const prefix = "REGISTRY_ALAUDA_AUTH_OIDC_"
+	env := []corev1.EnvVar{
+		{Name: prefix + "ISSUERURL", Value: Scalar(oidc.IssuerURL)},
+		{Name: prefix + "CLIENTID", Value: Scalar(oidc.ClientID)},
+	}
+	if oidc.CAConfigMap != "" {
+		env = append(env, corev1.EnvVar{Name: prefix + "CAFILE", Value: "/etc/image-registry/oidc/ca.crt"})
+	}
+	for _, optional := range []struct{ name, value string }{
+		{"USERNAMECLAIM", oidc.UsernameClaim}, {"USERNAMEPREFIX", oidc.UsernamePrefix},
+		{"GROUPSCLAIM", oidc.GroupsClaim}, {"GROUPSPREFIX", oidc.GroupsPrefix},
+	} {
+		if optional.value != "" {
+			env = append(env, corev1.EnvVar{Name: prefix + optional.name, Value: Scalar(optional.value)})
+		}
+	}
+	return env
+}
+
+func requestsEnv(requests registryv1.RequestsSpec) []corev1.EnvVar {
+	var env []corev1.EnvVar
+	for _, direction := range []struct {
+		name   string
+		limits registryv1.RequestLimits
+	}{{"READ", requests.Read}, {"WRITE", requests.Write}} {
+		if direction.limits.MaxRunning == 0 && direction.limits.MaxInQueue == 0 {
+			continue
+		}
+		prefix := "REGISTRY_ALAUDA_REQUESTS_" + direction.name + "_"
+		env = append(env,
+			corev1.EnvVar{Name: prefix + "MAXRUNNING", Value: strconv.Itoa(int(direction.limits.MaxRunning))},
+			corev1.EnvVar{Name: prefix + "MAXINQUEUE", Value: strconv.Itoa(int(direction.limits.MaxInQueue))},
+			corev1.EnvVar{Name: prefix + "MAXWAITINQUEUE", Value: direction.limits.MaxWaitInQueue.Duration.String()})
+	}
+	return env
+}
+
+// pullThroughEnv hands the registry those import settings that pull-through must follow as well.
+func pullThroughEnv(config *runtime.RawExtension) ([]corev1.EnvVar, error) {
+	settings, err := rawObject(config)
+	if err != nil {
+		return nil, fault.Permanentf(registryv1.ReasonVerificationFailed, "spec.imageAPI.config: %v", err)
+	}
+	imports, _ := settings["imageImport"].(map[string]any)
+	var env []corev1.EnvVar
+	for _, key := range []string{"mirrors", "deniedCIDRs", "allowedHosts"} {
+		value, ok := imports[key]
+		if !ok {
+			continue
+		}
+		text, err := flow(value)
+		if err != nil {
+			return nil, fmt.Errorf("spec.imageAPI.config.imageImport.%s: %w", key, err)
+		}
+		env = append(env, corev1.EnvVar{Name: "REGISTRY_ALAUDA_PULLTHROUGH_" + strings.ToUpper(key), Value: text})
+	}
+	return env, nil
+}
+
+// flow writes a value in YAML's one-line form; JSON is such a form.
+func flow(value any) (string, error) {
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		return "", err
+	}
+	asJSON, err := yaml.YAMLToJSON(text)
+	return string(asJSON), err
+}
+
+// proxyEnv is empty unless a proxy is set. The cluster's own addresses never go through it: calls to the API
+// server would.
+func (in Inputs) proxyEnv() []corev1.EnvVar {
+	first := func(values ...string) string {
+		for _, value := range values {
+			if value != "" {
+				return value
+			}
+		}
+		return ""
+	}
+	spec := in.Config.Spec.Proxy
+	http, https := first(spec.HTTP, in.Proxy.HTTP), first(spec.HTTPS, in.Proxy.HTTPS)
+	noProxy := first(spec.NoProxy, in.Proxy.NoProxy)
+	var env []corev1.EnvVar
+	if http != "" {
+		env = append(env, corev1.EnvVar{Name: "HTTP_PROXY", Value: http})
+	}
+	if https != "" {
+		env = append(env, corev1.EnvVar{Name: "HTTPS_PROXY", Value: https})
+	}
+	if len(env) == 0 {
+		return nil
+	}
+	wanted := []string{"localhost", "127.0.0.1", ".svc", ".svc." + in.ClusterDomain, "." + in.ClusterDomain, "$(KUBERNETES_SERVICE_HOST)"}
+	return append(env, corev1.EnvVar{Name: "NO_PROXY", Value: joinUnique(strings.Split(noProxy, ","), wanted)})
+}
+
+func joinUnique(lists ...[]string) string {
+	seen := map[string]bool{"": true}
+	var out []string
+	for _, values := range lists {
+		for _, value := range values {
+			value = strings.TrimSpace(value)
+			if !seen[value] {
+				seen[value] = true
+				out = append(out, value)
+			}
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return keys
+}
