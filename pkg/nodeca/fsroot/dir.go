@@ -47,6 +47,9 @@ func (d *Dir) error(operation, name string, err error) error {
 	return d.root.error(operation, path.Join(d.rel, name), err)
 }
 
+// Changing asks the fault hook before a changing call that the caller makes on an open file.
+func (d *Dir) Changing(operation, name string) error { return d.changing(operation, name) }
+
 // changing checks the name and asks the fault hook before a changing call.
 func (d *Dir) changing(operation, name string) error {
 	if !singleName(name) {
