@@ -1,0 +1,135 @@
+// Package imageapi is the registry's door to the group image.alauda.io.
+//
+// Client lists the few calls that a push, a pull and a delete need. NewKubeClient
+// makes them with the generated clientset and the registry's own account; the package
+// imageapitest has the same behaviour in memory, so that a full registry starts in a
+// test without a cluster. Errors are those of the API (k8s.io/apimachinery); Push
+// turns them into what a pushing client must see.
+//
+// A user's token never comes here: whoever calls has checked the user's permission.
+package imageapi
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/client-go/clientset/versioned"
+	"image.alauda.io/registry/pkg/registry/route"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+)
+
+// Client makes the calls to the image API. All methods may be used concurrently.
+// Objects that are returned belong to the caller.
+type Client interface {
+	// Stream reads one ImageStream.
+	Stream(ctx context.Context, name route.Name) (*imagev1.ImageStream, error)
+	// StreamNames lists all ImageStreams in no particular order.
+	StreamNames(ctx context.Context) ([]route.Name, error)
+	// CreateStream creates an ImageStream.
+	CreateStream(ctx context.Context, stream *imagev1.ImageStream) error
+	// UpdateStreamStatus writes the status; the resourceVersion must be current.
+	UpdateStreamStatus(ctx context.Context, stream *imagev1.ImageStream) error
+	// Layers reads what the images of a stream consist of.
+	Layers(ctx context.Context, name route.Name) (*imagev1.ImageStreamLayers, error)
+	// CreateMapping stores an Image and adds it to the history of a tag.
+	CreateMapping(ctx context.Context, mapping *imagev1.ImageStreamMapping) error
+	// Image reads one Image by its digest.
+	Image(ctx context.Context, digest string) (*imagev1.Image, error)
+	// CreateImage stores an Image that no tag names.
+	CreateImage(ctx context.Context, image *imagev1.Image) error
+	// StampImage writes the time of the last reference on an Image.
+	StampImage(ctx context.Context, digest string, now time.Time) error
+	// DeleteTag removes one tag with its history.
+	DeleteTag(ctx context.Context, name route.Name, tag string) error
+}
+
+const listPageSize = 500
+
+var streamResource = schema.GroupVersionResource{
+	Group: imagev1.GroupName, Version: "v1", Resource: imagev1.ResourceNameImageStreams,
+}
+
+type kubeClient struct {
+	images   versioned.Interface
+	metadata metadata.Interface
+}
+
+// NewKubeClient returns the Client of a cluster.
+func NewKubeClient(config *rest.Config) (Client, error) {
+	images, err := versioned.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("image API client: %w", err)
+	}
+	names, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("metadata client: %w", err)
+	}
+	return kubeClient{images: images, metadata: names}, nil
+}
+
+func (k kubeClient) Stream(ctx context.Context, name route.Name) (*imagev1.ImageStream, error) {
+	return k.images.ImageV1().ImageStreams(name.Namespace).Get(ctx, name.Stream, metav1.GetOptions{})
+}
+
+func (k kubeClient) StreamNames(ctx context.Context) ([]route.Name, error) {
+	var names []route.Name
+	options := metav1.ListOptions{Limit: listPageSize}
+	for {
+		page, err := k.metadata.Resource(streamResource).List(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range page.Items {
+			names = append(names, route.Name{Namespace: item.Namespace, Stream: item.Name})
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return names, nil
+		}
+	}
+}
+
+func (k kubeClient) CreateStream(ctx context.Context, stream *imagev1.ImageStream) error {
+	_, err := k.images.ImageV1().ImageStreams(stream.Namespace).Create(ctx, stream, metav1.CreateOptions{})
+	return err
+}
+
+func (k kubeClient) UpdateStreamStatus(ctx context.Context, stream *imagev1.ImageStream) error {
+	_, err := k.images.ImageV1().ImageStreams(stream.Namespace).UpdateStatus(ctx, stream, metav1.UpdateOptions{})
+	return err
+}
+
+func (k kubeClient) Layers(ctx context.Context, name route.Name) (*imagev1.ImageStreamLayers, error) {
+	return k.images.ImageV1().ImageStreams(name.Namespace).Layers(ctx, name.Stream, metav1.GetOptions{})
+}
+
+func (k kubeClient) CreateMapping(ctx context.Context, mapping *imagev1.ImageStreamMapping) error {
+	_, err := k.images.ImageV1().ImageStreamMappings(mapping.Namespace).Create(ctx, mapping, metav1.CreateOptions{})
+	return err
+}
+
+func (k kubeClient) Image(ctx context.Context, digest string) (*imagev1.Image, error) {
+	return k.images.ImageV1().Images().Get(ctx, digest, metav1.GetOptions{})
+}
+
+func (k kubeClient) CreateImage(ctx context.Context, image *imagev1.Image) error {
+	_, err := k.images.ImageV1().Images().Create(ctx, image, metav1.CreateOptions{})
+	return err
+}
+
+func (k kubeClient) StampImage(ctx context.Context, digest string, now time.Time) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`,
+		imagev1.ImageLastReferencedTimeAnnotation, now.UTC().Format(time.RFC3339))
+	_, err := k.images.ImageV1().Images().Patch(ctx, digest, types.MergePatchType, patch, metav1.PatchOptions{})
+	return err
+}
+
+func (k kubeClient) DeleteTag(ctx context.Context, name route.Name, tag string) error {
+	return k.images.ImageV1().ImageStreamTags(name.Namespace).Delete(ctx, name.Stream+":"+tag, metav1.DeleteOptions{})
+}
