@@ -1,0 +1,142 @@
+//go:build component
+
+package crd
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/client-go/clientset/versioned"
+)
+
+func TestPrunerSpec(t *testing.T) {
+	client := install(t)
+	for _, tc := range []struct{ name, spec, field, words string }{
+		{"negative revisions", `{keepTagRevisions: -1}`, "spec.keepTagRevisions", "greater than or equal to 0"},
+		{"negative age", `{keepYoungerThanDuration: "-1h"}`, "spec.keepYoungerThanDuration", "should match"},
+		{"age without unit", `{keepYoungerThanDuration: "60"}`, "spec.keepYoungerThanDuration", "should match"},
+		{"deadline", `{startingDeadlineSeconds: 9}`, "spec.startingDeadlineSeconds", "greater than or equal to 10"},
+		{"history", `{failedJobsHistoryLimit: -1}`, "spec.failedJobsHistoryLimit", "greater than or equal to 0"},
+		{"log level", `{logLevel: 5}`, "spec.logLevel", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := try(t, client, pruner(t, tc.spec))
+			wantRefusal(t, err, tc.field, tc.words)
+		})
+	}
+	object, err := try(t, client, pruner(t, `{}`))
+	if err != nil {
+		t.Fatalf("an empty spec: %v, want it accepted", err)
+	}
+	if level, _, _ := unstructured.NestedString(object.Object, "spec", "logLevel"); level != "Normal" {
+		t.Errorf("logLevel is %q, want Normal", level)
+	}
+	if value, found, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "keepTagRevisions"); found {
+		t.Errorf("keepTagRevisions has the default %v, want none: the operator applies it", value)
+	}
+	if _, err := try(t, client, pruner(t, `{keepTagRevisions: 0, keepYoungerThanDuration: 1h30m, keepYoungerThan: 3600000000000, pruneRegistry: true}`)); err != nil {
+		t.Errorf("a full spec: %v, want it accepted", err)
+	}
+}
+
+func TestPrintedColumns(t *testing.T) {
+	install(t)
+	for resource, want := range map[schema.GroupVersionResource][]string{
+		configs: {"Name", "State", "Available", "Progressing", "Degraded", "Ready", "Age"},
+		pruners: {"Name", "Schedule", "Suspend", "Last Run", "Result", "Age"},
+		images:  {"Name", "True Name", "Size", "Age"},
+		streams: {"Name", "True Name", "Size", "Age"},
+	} {
+		config := rest.CopyConfig(shared.Get(t).Config)
+		config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+		config.AcceptContentTypes = "application/json;as=Table;v=v1;g=meta.k8s.io"
+		gv := resource.GroupVersion()
+		config.GroupVersion, config.APIPath = &gv, "/apis"
+		client, err := rest.RESTClientFor(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := client.Get().Resource(resource.Resource).Do(t.Context()).Raw()
+		if err != nil {
+			t.Fatalf("table of %s: %v", resource.Resource, err)
+		}
+		var table metav1.Table
+		if err := json.Unmarshal(data, &table); err != nil {
+			t.Fatalf("table of %s: %v", resource.Resource, err)
+		}
+		var columns []string
+		for _, column := range table.ColumnDefinitions {
+			columns = append(columns, column.Name)
+		}
+		if !slices.Equal(columns, want) {
+			t.Errorf("columns of %s are %v, want %v", resource.Resource, columns, want)
+		}
+	}
+}
+
+func TestDiscovery(t *testing.T) {
+	install(t)
+	client, err := discovery.NewDiscoveryClientForConfig(shared.Get(t).Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		resource   schema.GroupVersionResource
+		namespaced bool
+		status     bool
+	}{{configs, false, true}, {pruners, false, true}, {images, false, false}, {streams, true, false}} {
+		list, err := client.ServerResourcesForGroupVersion(tc.resource.GroupVersion().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found, status bool
+		for _, resource := range list.APIResources {
+			switch resource.Name {
+			case tc.resource.Resource:
+				found = true
+				if resource.Namespaced != tc.namespaced || len(resource.ShortNames)+len(resource.Categories) > 0 {
+					t.Errorf("%s: %+v, want namespaced %v and neither short names nor categories", resource.Name, resource, tc.namespaced)
+				}
+			case tc.resource.Resource + "/status":
+				status = true
+			}
+		}
+		if !found || status != tc.status {
+			t.Errorf("%s: served %v, status subresource %v, want true and %v", tc.resource.Resource, found, status, tc.status)
+		}
+	}
+}
+
+// The typed client writes what the schema accepts: unset fields are left out and
+// get their defaults.
+func TestTypedClient(t *testing.T) {
+	install(t)
+	client, err := versioned.NewForConfig(shared.Get(t).Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := &imageregistryv1.Config{Spec: imageregistryv1.ConfigSpec{ManagementState: imageregistryv1.Managed}}
+	object.Name = imageregistryv1.SingletonName
+	created, err := client.ImageregistryV1().Configs().Create(t.Context(), object, metav1.CreateOptions{
+		DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict,
+	})
+	if err != nil {
+		t.Fatalf("create: %v", err)
+	}
+	secrets := created.Spec.ImagePullSecret
+	if secrets.TokenAudience == nil || *secrets.TokenAudience != imageregistryv1.DefaultTokenAudience {
+		t.Errorf("token audience is %v, want %s", secrets.TokenAudience, imageregistryv1.DefaultTokenAudience)
+	}
+	if created.Spec.Replicas == nil || *created.Spec.Replicas != imageregistryv1.DefaultReplicas {
+		t.Errorf("replicas are %v, want %d", created.Spec.Replicas, imageregistryv1.DefaultReplicas)
+	}
+}
