@@ -1,0 +1,109 @@
+package imagestream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
+)
+
+const (
+	// MaxJSONSize and MaxStoredSize limit one stream: as JSON, and compressed
+	// as it is stored. Larger objects meet the limits of the cluster's store
+	// at a place where nobody can tell the user what to do.
+	MaxJSONSize   = 6 << 20
+	MaxStoredSize = 1 << 20
+)
+
+// Sizer returns the size of a stream as JSON and as it will be stored.
+type Sizer func(stream *imageapi.ImageStream) (jsonSize, storedSize int, err error)
+
+// gate is what every write of a stream passes after its strategy, within each
+// attempt to store it.
+type gate struct {
+	size     Sizer
+	resource schema.GroupResource
+}
+
+func (g *gate) onCreate(next rest.ValidateObjectFunc, stamps *lastref.Request) rest.ValidateObjectFunc {
+	return func(ctx context.Context, obj runtime.Object) error {
+		if next != nil {
+			if err := next(ctx, obj); err != nil {
+				return err
+			}
+		}
+		return g.pass(ctx, obj.(*imageapi.ImageStream), &imageapi.ImageStream{}, stamps)
+	}
+}
+
+func (g *gate) onUpdate(next rest.ValidateObjectUpdateFunc, stamps *lastref.Request) rest.ValidateObjectUpdateFunc {
+	return func(ctx context.Context, obj, old runtime.Object) error {
+		if next != nil {
+			if err := next(ctx, obj, old); err != nil {
+				return err
+			}
+		}
+		return g.pass(ctx, obj.(*imageapi.ImageStream), old.(*imageapi.ImageStream), stamps)
+	}
+}
+
+func (g *gate) pass(ctx context.Context, stream, old *imageapi.ImageStream, stamps *lastref.Request) error {
+	if err := g.checkSize(stream, old); err != nil {
+		return err
+	}
+	return stamps.Stamp(ctx, history.TakenUp(stream, old))
+}
+
+// checkSize refuses a stream that grew too large. A write that makes it
+// smaller always passes, otherwise nobody could clean up.
+func (g *gate) checkSize(stream, old *imageapi.ImageStream) error {
+	jsonSize, storedSize, err := g.size(stream)
+	if err != nil {
+		return fmt.Errorf("image stream %s/%s: %w", stream.Namespace, stream.Name, err)
+	}
+	if jsonSize <= MaxJSONSize && storedSize <= MaxStoredSize {
+		return nil
+	}
+	oldJSON, oldStored, err := g.size(old)
+	if err != nil {
+		return fmt.Errorf("image stream %s/%s: %w", old.Namespace, old.Name, err)
+	}
+	if old.Name != "" && jsonSize < oldJSON && storedSize <= oldStored {
+		return nil
+	}
+	events := 0
+	for _, list := range stream.Status.Tags {
+		events += len(list.Items)
+	}
+	return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
+		"image stream %s/%s would have %d tags with %d events and be too large to store (%d bytes, %d as stored; at most %d and %d): prune its history or spread the tags over several streams",
+		stream.Namespace, stream.Name, len(stream.Status.Tags), events, jsonSize, storedSize, MaxJSONSize, MaxStoredSize))
+}
+
+// explain turns the absence of an Image that was to be copied into the answer
+// for the client.
+func (g *gate) explain(ctx context.Context, name string, err error) error {
+	var gone *lastref.GoneError
+	if errors.As(err, &gone) {
+		return apierrors.NewConflict(RequestedResource(ctx, g.resource), name, gone)
+	}
+	return err
+}
+
+// RequestedResource is the resource that the client named, which errors of the
+// group carry, or fallback outside a request.
+func RequestedResource(ctx context.Context, fallback schema.GroupResource) schema.GroupResource {
+	if info, found := request.RequestInfoFrom(ctx); found && info.Resource != "" {
+		return schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}
+	}
+	return fallback
+}
