@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"image.alauda.io/registry/pkg/oci/manifest"
+
+	"github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+)
+
+// Content reads stored bytes. It opens the driver's reader at the offset where reading
+// starts and holds no buffer of its own.
+type Content struct {
+	ctx    context.Context //nolint:containedctx // io.ReadSeeker has no room for it
+	driver driver.StorageDriver
+	path   string
+	size   int64
+
+	offset   int64 // where the caller reads
+	position int64 // where the reader stands
+	reader   io.ReadCloser
+}
+
+// Open returns the bytes of a blob and fails when they are not there.
+func (s *Store) Open(ctx context.Context, info Info) (*Content, error) {
+	content := &Content{ctx: ctx, driver: s.driver, path: blobPath(info.Digest), size: info.Size}
+	return content, content.open()
+}
+
+// open makes the reader stand where the caller reads.
+func (c *Content) open() error {
+	if c.reader != nil && c.position == c.offset {
+		return nil
+	}
+	_ = c.Close() // a reader that is not used any more has nothing to say
+	reader, err := c.driver.Reader(c.ctx, c.path, c.offset)
+	switch {
+	case isNotFound(err):
+		return fmt.Errorf("%s: %w", c.path, ErrNotFound)
+	case err != nil:
+		return &Error{"open " + c.path, err}
+	}
+	c.reader, c.position = reader, c.offset
+	return nil
+}
+
+// Read implements io.Reader.
+func (c *Content) Read(p []byte) (int, error) {
+	if c.offset >= c.size {
+		return 0, io.EOF
+	}
+	if err := c.open(); err != nil {
+		return 0, err
+	}
+	n, err := c.reader.Read(p)
+	c.offset += int64(n)
+	c.position = c.offset
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, &Error{"read " + c.path, err}
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker. It costs nothing until the next Read.
+func (c *Content) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += c.offset
+	case io.SeekEnd:
+		offset += c.size
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("seek %s: negative position", c.path)
+	}
+	c.offset = offset
+	return offset, nil
+}
+
+// Close releases the reader.
+func (c *Content) Close() error {
+	if c.reader == nil {
+		return nil
+	}
+	err := c.reader.Close()
+	c.reader = nil
+	return err
+}
+
+// RedirectURL returns where a client can fetch the bytes by itself, or "".
+func (s *Store) RedirectURL(r *http.Request, canonical digest.Digest) (string, error) {
+	url, err := s.driver.RedirectURL(r, blobPath(canonical))
+	if err != nil {
+		var unsupported driver.ErrUnsupportedMethod
+		if errors.As(err, &unsupported) {
+			return "", nil
+		}
+		return "", &Error{"redirect " + canonical.String(), err}
+	}
+	return url, nil
+}
+
+// Manifest returns the bytes of a manifest or of another small blob and checks them
+// against their digest: a corrupt file is never served.
+func (s *Store) Manifest(ctx context.Context, canonical digest.Digest) ([]byte, error) {
+	raw, err := s.get(ctx, blobPath(canonical))
+	if err != nil {
+		return nil, err
+	}
+	if manifest.Canonical(raw) != canonical {
+		return nil, fmt.Errorf("%s: %w", canonical, ErrCorrupt)
+	}
+	return raw, nil
+}
+
+// PutManifest stores the bytes of a manifest under their canonical digest. Bytes that
+// are there already are relied upon by the rules of Rely.
+func (s *Store) PutManifest(ctx context.Context, raw []byte, canonical digest.Digest) error {
+	info, err := s.Rely(ctx, canonical)
+	if err == nil && info.Size == int64(len(raw)) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return s.put(ctx, blobPath(canonical), raw)
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	touchedMarker  = "touched"
+	deletingMarker = "deleting"
+
+	// touchAge is half of the smallest age at which a collector may take a blob.
+	touchAge = 5 * time.Minute
+	// deletingAge is how long the marker of a deleter that died is respected.
+	deletingAge = 10 * time.Minute
+
+	rememberedTouches = 16384
+)
+
+// Rely finds existing bytes that a push is about to depend on and keeps a collector
+// away from them: it marks old bytes as touched, treats bytes that are being deleted
+// as absent, and looks at the bytes last. Ages are those of the storage's times; a time
+// in the future counts as young.
+func (s *Store) Rely(ctx context.Context, canonical digest.Digest) (Info, error) {
+	info, err := s.Stat(ctx, canonical)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := s.touch(ctx, info); err != nil {
+		return Info{}, err
+	}
+	deleting, err := s.beingDeleted(ctx, info)
+	if err != nil {
+		return Info{}, err
+	}
+	if deleting {
+		return Info{}, ErrNotFound
+	}
+	return s.Stat(ctx, canonical)
+}
+
+// TouchedOrWritten returns the later of the data's time and that of its touched marker.
+func (s *Store) TouchedOrWritten(ctx context.Context, info Info) (time.Time, error) {
+	marker, err := s.stat(ctx, markerPath(touchedMarker, info.Digest))
+	if errors.Is(err, ErrNotFound) {
+		return info.ModTime, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	if marker.ModTime().After(info.ModTime) {
+		return marker.ModTime(), nil
+	}
+	return info.ModTime, nil
+}
+
+func (s *Store) touch(ctx context.Context, info Info) error {
+	now := s.options.Now()
+	if s.options.ReadOnly || now.Sub(info.ModTime) < touchAge || s.touches.recent(info.Digest, now) {
+		return nil
+	}
+	last, err := s.TouchedOrWritten(ctx, info)
+	if err != nil {
+		return err
+	}
+	if now.Sub(last) < touchAge {
+		return nil
+	}
+	if err := s.put(ctx, markerPath(touchedMarker, info.Digest), []byte(now.UTC().Format(time.RFC3339))); err != nil {
+		return err
+	}
+	s.touches.note(info.Digest, now)
+	return nil
+}
+
+// beingDeleted tells whether a living deleter has announced to take these bytes. A
+// marker that is older than the bytes was left by a crash.
+func (s *Store) beingDeleted(ctx context.Context, info Info) (bool, error) {
+	marker, err := s.stat(ctx, markerPath(deletingMarker, info.Digest))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return s.options.Now().Sub(marker.ModTime()) < deletingAge && !marker.ModTime().Before(info.ModTime), nil
+}
+
+// touches remembers the markers that this process wrote, to save reading them.
+type touches struct {
+	mu    sync.Mutex
+	times map[digest.Digest]time.Time
+}
+
+func newTouches() *touches { return &touches{times: map[digest.Digest]time.Time{}} }
+
+func (t *touches) recent(d digest.Digest, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last, ok := t.times[d]
+	return ok && now.Sub(last) < touchAge
+}
+
+func (t *touches) note(d digest.Digest, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.times) >= rememberedTouches {
+		clear(t.times)
+	}
+	t.times[d] = now
+}

@@ -1,0 +1,172 @@
+// Package store is the blob store of the registry.
+//
+// It puts distribution's storage engine under upload sessions and adds what the engine
+// does not export: links by digest, manifests as raw bytes, referrer links, tag hints
+// and the markers of the reuse protocol that keeps a blob which a push relies on away
+// from the collector. Blobs are read straight from the driver, because the engine's
+// reader allocates 4 MiB for each open blob.
+//
+// In come repositories and digests that were checked before; out come bytes, sizes and
+// errors: ErrNotFound, ErrUploadUnknown and friends, and *Error for a storage that does
+// not work. It decides nothing about permissions or membership, knows no HTTP and never
+// talks to the Kubernetes API.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrNotFound: no such link, blob or manifest, or it is being deleted.
+	ErrNotFound = errors.New("not found in storage")
+	// ErrCorrupt: the stored bytes do not have their digest.
+	ErrCorrupt = errors.New("stored content does not have its digest")
+	// ErrUploadUnknown: no such upload session.
+	ErrUploadUnknown = errors.New("upload is not known")
+	// ErrUploadBusy: another request writes to the session.
+	ErrUploadBusy = errors.New("another request writes to this upload")
+	// ErrDigestMismatch: the uploaded content has another digest.
+	ErrDigestMismatch = errors.New("content does not match its digest")
+)
+
+// Error is a storage that does not work.
+type Error struct {
+	// Op is what was tried, with its object.
+	Op  string
+	Err error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("storage: %s: %v", e.Op, e.Err) }
+
+// Unwrap gives the driver's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Full tells whether the storage has no space or takes no writes.
+func (e *Error) Full() bool {
+	err := Cause(e.Err)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EDQUOT)
+}
+
+// Cause looks behind the driver's own error type, which has no Unwrap method.
+func Cause(err error) error {
+	var wrapped driver.Error
+	if errors.As(err, &wrapped) && wrapped.Detail != nil {
+		return wrapped.Detail
+	}
+	return err
+}
+
+// Options of a Store.
+type Options struct {
+	// ReadOnly writes no markers.
+	ReadOnly bool
+	// Now is the clock that ages are measured with.
+	Now func() time.Time
+}
+
+// Info is what is known about stored bytes.
+type Info struct {
+	// Digest is canonical: sha256.
+	Digest digest.Digest
+	// Size in bytes.
+	Size    int64
+	ModTime time.Time
+}
+
+// Store is the blob store. All methods may be used concurrently.
+type Store struct {
+	driver    driver.StorageDriver
+	namespace distribution.Namespace
+	options   Options
+	touches   *touches
+	sessions  *sessions
+}
+
+// New puts a Store on a driver. Nothing is read or written.
+func New(ctx context.Context, storageDriver driver.StorageDriver, options Options) (*Store, error) {
+	if options.Now == nil {
+		return nil, fmt.Errorf("store options: no clock")
+	}
+	namespace, err := storage.NewRegistry(ctx, storageDriver, storage.EnableDelete)
+	if err != nil {
+		return nil, fmt.Errorf("storage engine: %w", err)
+	}
+	return &Store{
+		driver: storageDriver, namespace: namespace, options: options,
+		touches: newTouches(), sessions: newSessions(),
+	}, nil
+}
+
+// Check tells whether the storage answers.
+func (s *Store) Check(ctx context.Context) error {
+	_, err := s.driver.Stat(ctx, "/")
+	if err != nil && !isNotFound(err) {
+		return &Error{"stat /", err}
+	}
+	return nil
+}
+
+// Stat finds a blob or manifest by its canonical digest, in no repository and from no
+// cache.
+func (s *Store) Stat(ctx context.Context, canonical digest.Digest) (Info, error) {
+	info, err := s.stat(ctx, blobPath(canonical))
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{Digest: canonical, Size: info.Size(), ModTime: info.ModTime()}, nil
+}
+
+func (s *Store) stat(ctx context.Context, path string) (driver.FileInfo, error) {
+	info, err := s.driver.Stat(ctx, path)
+	switch {
+	case isNotFound(err):
+		return nil, fmt.Errorf("%s: %w", path, ErrNotFound)
+	case err != nil:
+		return nil, &Error{"stat " + path, err}
+	case info.IsDir():
+		return nil, fmt.Errorf("%s: %w", path, ErrNotFound)
+	}
+	return info, nil
+}
+
+func (s *Store) get(ctx context.Context, path string) ([]byte, error) {
+	raw, err := s.driver.GetContent(ctx, path)
+	switch {
+	case isNotFound(err):
+		return nil, fmt.Errorf("%s: %w", path, ErrNotFound)
+	case err != nil:
+		return nil, &Error{"read " + path, err}
+	}
+	return raw, nil
+}
+
+func (s *Store) put(ctx context.Context, path string, content []byte) error {
+	if err := s.driver.PutContent(ctx, path, content); err != nil {
+		return &Error{"write " + path, err}
+	}
+	return nil
+}
+
+// remove deletes a path with everything below; what is not there is fine.
+func (s *Store) remove(ctx context.Context, path string) error {
+	if err := s.driver.Delete(ctx, path); err != nil && !isNotFound(err) {
+		return &Error{"delete " + path, err}
+	}
+	return nil
+}
+
+func isNotFound(err error) bool {
+	var notFound driver.PathNotFoundError
+	return errors.As(err, &notFound)
+}

@@ -1,0 +1,251 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"image.alauda.io/registry/pkg/registry/route"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	deletionWait = 30 * time.Second
+	deletionPoll = 200 * time.Millisecond
+)
+
+// Upload is an open session. One process has at most one writer per session; it must
+// be ended by Close, Commit or Cancel.
+type Upload struct {
+	// ID is the UUID of the session.
+	ID        string
+	StartedAt time.Time
+
+	store   *Store
+	name    route.Name
+	writer  distribution.BlobWriter
+	active  *activeSession
+	release func()
+}
+
+// NewUpload starts a session and opens it.
+func (s *Store) NewUpload(ctx context.Context, name route.Name) (*Upload, error) {
+	blobs, err := s.engine(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	// A session outlives the request that started it, and a driver keeps the context.
+	writer, err := blobs.Create(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, &Error{"start upload in " + name.String(), err}
+	}
+	active, release, _ := s.sessions.lock(writer.ID())
+	return &Upload{ID: writer.ID(), StartedAt: writer.StartedAt(), store: s, name: name, writer: writer, active: active, release: release}, nil
+}
+
+// ResumeUpload opens a session. ErrUploadBusy comes with the size that the other
+// writer has reached.
+func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*Upload, int64, error) {
+	active, release, ok := s.sessions.lock(id)
+	if !ok {
+		return nil, active.size.Load(), fmt.Errorf("upload %s: %w", id, ErrUploadBusy)
+	}
+	upload, err := s.resume(ctx, name, id)
+	if err != nil {
+		release()
+		return nil, 0, err
+	}
+	upload.active, upload.release = active, release
+	active.size.Store(upload.Size())
+	return upload, upload.Size(), nil
+}
+
+func (s *Store) resume(ctx context.Context, name route.Name, id string) (*Upload, error) {
+	blobs, err := s.engine(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	writer, err := blobs.Resume(context.WithoutCancel(ctx), id)
+	switch {
+	case errors.Is(err, distribution.ErrBlobUploadUnknown):
+		return nil, fmt.Errorf("upload %s: %w", id, ErrUploadUnknown)
+	case err != nil:
+		return nil, &Error{"resume upload " + id, err}
+	}
+	return &Upload{ID: id, StartedAt: writer.StartedAt(), store: s, name: name, writer: writer}, nil
+}
+
+func (s *Store) engine(ctx context.Context, name route.Name) (distribution.BlobStore, error) {
+	named, err := reference.WithName(name.String())
+	if err != nil {
+		return nil, &Error{"repository " + name.String(), err}
+	}
+	repository, err := s.namespace.Repository(context.WithoutCancel(ctx), named)
+	if err != nil {
+		return nil, &Error{"repository " + name.String(), err}
+	}
+	return repository.Blobs(context.WithoutCancel(ctx)), nil
+}
+
+// Size is the number of bytes in the session.
+func (u *Upload) Size() int64 { return u.writer.Size() }
+
+// Append adds everything that the reader gives. It returns the reader's own error as
+// it is and the storage's as *Error; what was read before stays in the session.
+func (u *Upload) Append(body io.Reader) (int64, error) {
+	source := &countingReader{reader: body, active: u.active}
+	n, err := u.writer.ReadFrom(source)
+	switch {
+	case source.err != nil:
+		return n, source.err
+	case err != nil:
+		return n, &Error{"write upload " + u.ID, err}
+	}
+	return n, nil
+}
+
+// countingReader keeps errors of the client apart from errors of the storage.
+type countingReader struct {
+	reader io.Reader
+	active *activeSession
+	err    error
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.reader.Read(p)
+	c.active.size.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.err = err
+		return n, io.EOF // so that what came is flushed
+	}
+	return n, err
+}
+
+// Commit verifies the digest and makes the blob readable in the repository. A content
+// that does not match ends the session with ErrDigestMismatch.
+func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
+	defer u.release()
+	ctx = context.WithoutCancel(ctx)
+	if err := u.store.makeRoom(ctx, want, u.Size()); err != nil {
+		_ = u.writer.Close()
+		return Info{}, err
+	}
+	descriptor, err := u.writer.Commit(ctx, v1.Descriptor{Digest: want})
+	var mismatch distribution.ErrBlobInvalidDigest
+	switch {
+	case errors.As(err, &mismatch):
+		u.cancel(ctx)
+		return Info{}, fmt.Errorf("upload %s: %w", u.ID, ErrDigestMismatch)
+	case err != nil:
+		u.cancel(ctx)
+		return Info{}, &Error{"commit upload " + u.ID, err}
+	}
+	return Info{Digest: descriptor.Digest, Size: descriptor.Size}, nil
+}
+
+// makeRoom deals with bytes that already have the digest. A file of another size is
+// the leftover of a crash, which the engine would trust. Bytes that a collector is
+// about to take are waited for to go, so that they are stored again.
+func (s *Store) makeRoom(ctx context.Context, want digest.Digest, size int64) error {
+	if want.Algorithm() != digest.SHA256 {
+		return nil // the canonical digest is known only after hashing
+	}
+	deadline := s.options.Now().Add(deletionWait)
+	for {
+		existing, err := s.Stat(ctx, want)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if existing.Size != size {
+			return s.remove(ctx, blobDirectory(want))
+		}
+		if _, err = s.Rely(ctx, want); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if !s.options.Now().Before(deadline) {
+			return &Error{"commit " + want.String(), errors.New("the same content is being deleted")}
+		}
+		if err := pause(ctx, deletionPoll); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Cancel removes the session.
+func (u *Upload) Cancel(ctx context.Context) error {
+	defer u.release()
+	if err := u.writer.Cancel(context.WithoutCancel(ctx)); err != nil {
+		return &Error{"cancel upload " + u.ID, err}
+	}
+	return nil
+}
+
+// cancel removes what a failed commit leaves behind; the failure is reported already.
+func (u *Upload) cancel(ctx context.Context) {
+	_ = u.writer.Cancel(ctx)
+	_ = u.store.remove(ctx, repositoryPath(u.name, "_uploads", u.ID))
+}
+
+// Close keeps the session for a later request.
+func (u *Upload) Close() error {
+	defer u.release()
+	if err := u.writer.Close(); err != nil {
+		return &Error{"suspend upload " + u.ID, err}
+	}
+	return nil
+}
+
+// sessions holds which sessions have a writer in this process.
+type sessions struct {
+	mu     sync.Mutex
+	active map[string]*activeSession
+}
+
+type activeSession struct{ size atomic.Int64 }
+
+func newSessions() *sessions { return &sessions{active: map[string]*activeSession{}} }
+
+// lock returns the entry of a session; ok is false when it is another's.
+func (s *sessions) lock(id string) (entry *activeSession, release func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if entry, busy := s.active[id]; busy {
+		return entry, func() {}, false
+	}
+	entry = &activeSession{}
+	s.active[id] = entry
+	return entry, sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.active, id)
+	}), true
+}
+
+// ActiveUploads is the number of sessions that are being written to.
+func (s *Store) ActiveUploads() int {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	return len(s.sessions.active)
+}
