@@ -85,11 +85,11 @@ func FuzzParseNode(f *testing.F) {
 func TestCgroupPathFindsOnlyNodeCgroups(t *testing.T) {
 	for text, want := range map[string]bool{
 		"4:memory:/devnode1/kubepods/burstable/pod1/c\n": true,
-		"0::/devnode12\n":                            true,
-		"0::/machine/devnode1/x\n":                   true,
-		"0::/\n":                                     false,
-		"0::/user.slice/devnode\n":                   false,
-		"0::/devnode1x\n":                            false,
+		"0::/devnode12\n":          true,
+		"0::/machine/devnode1/x\n": true,
+		"0::/\n":                   false,
+		"0::/user.slice/devnode\n": false,
+		"0::/devnode1x\n":          false,
 		"1:name=systemd:/system.slice/mydevnode1a\n": false,
 	} {
 		if got := CgroupPath.MatchString(text); got != want {

@@ -94,11 +94,11 @@ func TestProcessesAreFoundByMarkAndCgroup(t *testing.T) {
 		files map[string]string
 		found bool
 	}{
-		"marked":           {map[string]string{"environ": "A=b\x00" + Mark + "=etcd\x00"}, true},
-		"other mark":       {map[string]string{"environ": Mark + "=other\x00"}, false},
+		"marked":            {map[string]string{"environ": "A=b\x00" + Mark + "=etcd\x00"}, true},
+		"other mark":        {map[string]string{"environ": Mark + "=other\x00"}, false},
 		"value looks alike": {map[string]string{"environ": "X=" + Mark + "=etcd\x00"}, false},
-		"in the cgroup":    {map[string]string{"cgroup": "1:cpu:/ours/pod\n"}, true},
-		"elsewhere":        {map[string]string{"cgroup": "1:cpu:/theirs\n"}, false},
+		"in the cgroup":     {map[string]string{"cgroup": "1:cpu:/ours/pod\n"}, true},
+		"elsewhere":         {map[string]string{"cgroup": "1:cpu:/theirs\n"}, false},
 	} {
 		tc.files["stat"] = "42 (x) S 1 42" + statTail
 		table := fakeProc(t, "b", 42, tc.files)

@@ -49,6 +49,8 @@ type Record struct {
 	Name string   `json:"name"`
 	Hash string   `json:"hash"`
 	Args []string `json:"args"`
+	// Since is when it was started.
+	Since time.Time `json:"since"`
 }
 
 // Supervisor keeps records in one folder and logs in another.
@@ -117,7 +119,7 @@ func (s Supervisor) start(spec Spec, hash string) error {
 	if err != nil {
 		return fmt.Errorf("it ended at once: %w", err)
 	}
-	return s.write(Record{Identity: id, Name: spec.Name, Hash: hash, Args: spec.Args})
+	return s.write(Record{Identity: id, Name: spec.Name, Hash: hash, Args: spec.Args, Since: time.Now()})
 }
 
 // openLog keeps the log of the run before as NAME.log.old.

@@ -1,0 +1,126 @@
+package images
+
+import (
+	"archive/tar"
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func archive(t testing.TB, files map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, text := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestNamesAreFoundInBothFormats(t *testing.T) {
+	for name, tc := range map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"docker": {map[string]string{"manifest.json": `[{"Config":"c","RepoTags":["localhost/b:1","localhost/a:1"]}]`},
+			[]string{"localhost/a:1", "localhost/b:1"}},
+		"short names as containerd stores them": {map[string]string{"manifest.json": `[{"RepoTags":["busybox"]}]`},
+			[]string{"docker.io/library/busybox:latest"}},
+		"oci": {map[string]string{"./index.json": `{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"localhost/a:1"}}]}`},
+			[]string{"localhost/a:1"}},
+		"oci of containerd": {map[string]string{"index.json": `{"manifests":[{"annotations":{"io.containerd.image.name":"localhost/a:1","org.opencontainers.image.ref.name":"1"}}]}`},
+			[]string{"localhost/a:1"}},
+	} {
+		got, err := readNames(bytes.NewReader(archive(t, tc.files)))
+		if err != nil || !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, tc.want)
+		}
+	}
+}
+
+func TestFilesWithoutANamedImageAreRefused(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"no image":       {"readme": "x"},
+		"no name":        {"manifest.json": `[{"Config":"c"}]`},
+		"bare tag":       {"index.json": `{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"latest"}}]}`},
+		"malformed name": {"manifest.json": `[{"RepoTags":["A B"]}]`},
+		"malformed json": {"index.json": `{`},
+	} {
+		if got, err := readNames(bytes.NewReader(archive(t, files))); err == nil {
+			t.Errorf("%s: %q without an error", name, got)
+		}
+	}
+	if _, err := readNames(bytes.NewReader([]byte("no tar at all, but long enough"))); err == nil {
+		t.Error("text passes as an image")
+	}
+}
+
+func FuzzReadNames(f *testing.F) {
+	f.Add(archive(f, map[string]string{"manifest.json": `[{"RepoTags":["localhost/b:1"]}]`}))
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = readNames(bytes.NewReader(b)) })
+}
+
+func TestTheSameProgramGivesTheSameImage(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "pause")
+	if err := os.WriteFile(program, []byte("program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var files [][]byte
+	for _, path := range []string{filepath.Join(dir, "a.tar"), filepath.Join(dir, "b.tar")} {
+		if err := WriteProgram(program, "localhost/pause:dev", path); err != nil {
+			t.Fatal(err)
+		}
+		names, err := Names(path)
+		if err != nil || !slices.Equal(names, []string{"localhost/pause:dev"}) {
+			t.Errorf("names %q, %v", names, err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, b)
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Error("two runs differ")
+	}
+}
+
+func TestImagesAreLoadedAgainWhenTheNodeLostThem(t *testing.T) {
+	r := record{"h": {"a:1": "sha256:1"}}
+	for name, tc := range map[string]struct {
+		hash string
+		have map[string]string
+		want bool
+	}{
+		"same":          {"h", map[string]string{"a:1": "sha256:1", "other": "x"}, true},
+		"other file":    {"i", map[string]string{"a:1": "sha256:1"}, false},
+		"image moved":   {"h", map[string]string{"a:1": "sha256:2"}, false},
+		"image is gone": {"h", nil, false},
+	} {
+		if got := r.holds(tc.hash, []string{"a:1"}, tc.have); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestListOfCtrIsRead(t *testing.T) {
+	const table = `REF                 TYPE                                                 DIGEST     SIZE    PLATFORMS   LABELS
+localhost/pause:dev application/vnd.docker.distribution.manifest.v2+json sha256:abc 1.0 MiB linux/amd64 io.cri-containerd.image=managed
+`
+	if diff := cmp.Diff(map[string]string{"localhost/pause:dev": "sha256:abc"}, parseList(table)); diff != "" {
+		t.Error(diff)
+	}
+}
