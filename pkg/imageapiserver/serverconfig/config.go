@@ -10,11 +10,12 @@
 package serverconfig
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -22,21 +23,11 @@ import (
 	configv1 "image.alauda.io/api/config/v1"
 )
 
-// Load reads and checks a configuration file.
-func Load(path string) (*configv1.ImageAPIServerConfig, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	config, err := Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
-	}
-	return config, nil
-}
-
 // Parse decodes YAML or JSON, fills in defaults and validates.
 func Parse(data []byte) (*configv1.ImageAPIServerConfig, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, errors.New("it is empty, at least kind: " + configv1.Kind + " is expected")
+	}
 	config := &configv1.ImageAPIServerConfig{}
 	if err := yaml.UnmarshalStrict(data, config); err != nil {
 		return nil, err
@@ -134,7 +125,7 @@ func validateRate(field string, limit configv1.RateLimit, refuse func(field, for
 func isHost(text string) bool {
 	host := text
 	if h, port, err := net.SplitHostPort(text); err == nil {
-		if port == "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
 			return false
 		}
 		host = h

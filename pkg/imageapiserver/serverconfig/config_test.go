@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-func TestEmptyFileIsAllDefaults(t *testing.T) {
-	config, err := Parse(nil)
+func TestMissingValuesGetDefaults(t *testing.T) {
+	config, err := Parse([]byte("kind: ImageAPIServerConfig"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +35,7 @@ func TestInvalidValuesAreNamed(t *testing.T) {
 		"imageImport: {mirrors: [{mirrors: [a]}]}":                            "imageImport.mirrors[0].source",
 		"imageImport: {rateLimits: {hosts: {docker.io: {qps: 0, burst: 1}}}}": "imageImport.rateLimits.hosts[docker.io]",
 		"imageImport: {workers: -1}":                                          "imageImport.workers",
+		" \n":                                                                 "empty",
 		"a: [":                                                                "yaml",
 	}
 	for text, want := range cases {
@@ -49,7 +50,11 @@ func TestChangesAreTakenOverAndBadOnesRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		// Renamed into place, as the kubelet does it.
+		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
 			t.Fatal(err)
 		}
 	}

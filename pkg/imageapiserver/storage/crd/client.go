@@ -82,7 +82,7 @@ func (s *Store) deleteRecord(ctx context.Context, at location, resourceVersion s
 
 func (s *Store) doRecord(ctx context.Context, operation string, at location, request *rest.Request) (*record, error) {
 	defer observe(operation, time.Now())
-	body, err := request.Do(ctx).Raw()
+	body, err := answer(request.Do(ctx))
 	if err != nil {
 		return nil, s.storageError(at, err)
 	}
@@ -91,6 +91,14 @@ func (s *Store) doRecord(ctx context.Context, operation string, at location, req
 		return nil, fmt.Errorf("%s %s: reading the answer of kube-apiserver: %w", operation, at.key, err)
 	}
 	return r, nil
+}
+
+// answer returns the body of an answer, or the error that kube-apiserver sent in it.
+func answer(result rest.Result) ([]byte, error) {
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	return result.Raw()
 }
 
 // listParams are the query parameters of one page.
@@ -119,7 +127,7 @@ func (s *Store) listRecords(ctx context.Context, at location, params listParams)
 	if params.limit > 0 {
 		request.Param("limit", fmt.Sprint(params.limit))
 	}
-	body, err := request.Do(ctx).Raw()
+	body, err := answer(request.Do(ctx))
 	if err != nil {
 		return nil, s.storageError(at, err)
 	}

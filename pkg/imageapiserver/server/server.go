@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
+	"image.alauda.io/registry/pkg/imageapiserver/image"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
+	"image.alauda.io/registry/pkg/imageapiserver/layerindex"
+	"image.alauda.io/registry/pkg/imageapiserver/serverconfig"
+)
+
+// CompletedConfig is a configuration from which a server can be built.
+type CompletedConfig struct {
+	*Config
+	completed genericapiserver.CompletedConfig
+}
+
+// Complete fills in what the library derives.
+func (c *Config) Complete() CompletedConfig {
+	return CompletedConfig{Config: c, completed: c.generic.Complete()}
+}
+
+// Server is the API server with its in-memory copies.
+type Server struct {
+	generic *genericapiserver.GenericAPIServer
+}
+
+// New builds the server. Nothing runs yet.
+func (c CompletedConfig) New() (*Server, error) {
+	generic, err := c.completed.New(ComponentName, genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return nil, err
+	}
+	var index *layerindex.Index
+	group, err := apigroup.New(apigroup.Deps{
+		RESTOptions:   c.generic.RESTOptionsGetter,
+		Hosts:         hosts(c.source),
+		AccessReviews: c.client.AuthorizationV1().SubjectAccessReviews(),
+		Secrets:       c.client.CoreV1(),
+		LayerIndex: func(images *image.REST) (layers.Index, error) {
+			index = layerindex.New(images)
+			return index, nil
+		},
+		MaxTagHistory: func() int { return int(c.source.Current().ImageStreams.MaxTagHistory) },
+		StoredSize:    func(json []byte) (int, error) { return c.compressor.StoredSize(json), nil },
+	}, c.codecs)
+	if err != nil {
+		return nil, err
+	}
+	if err := generic.InstallAPIGroup(group.Info()); err != nil {
+		return nil, err
+	}
+	if err := generic.AddReadyzChecks(layerIndexCheck(index)); err != nil {
+		return nil, err
+	}
+	return &Server{generic: generic}, addHooks(generic, index, c.source)
+}
+
+// addHooks starts what runs beside the requests. The hooks return at once: the library counts a hook
+// that hangs against liveness.
+func addHooks(generic *genericapiserver.GenericAPIServer, index *layerindex.Index, source *serverconfig.Source) error {
+	if err := generic.AddPostStartHook("image-storage-caches", func(hook genericapiserver.PostStartHookContext) error {
+		go index.Run(hook)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return generic.AddPostStartHook("image-config-reload", func(hook genericapiserver.PostStartHookContext) error {
+		go func() {
+			ticker := time.NewTicker(serverconfig.PollInterval)
+			defer ticker.Stop()
+			source.Run(hook, ticker.C)
+		}()
+		return nil
+	})
+}
+
+// hosts returns the names of the registry that are configured at the moment.
+func hosts(source *serverconfig.Source) repository.HostSource {
+	return func() repository.Hosts {
+		config := source.Current()
+		return repository.Hosts{Internal: config.InternalRegistryHostname, External: config.ExternalRegistryHostnames}
+	}
+}
+
+// Run serves until the context ends, then shuts down in order: not ready at once, requests served for
+// the shutdown delay, watches closed, requests in flight finished.
+func (s *Server) Run(ctx context.Context) error {
+	return s.generic.PrepareRun().RunWithContext(ctx)
+}
