@@ -1,0 +1,67 @@
+package app
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	imageclient "image.alauda.io/client-go/clientset/versioned"
+	"image.alauda.io/registry/pkg/pruner/snapshot"
+	"image.alauda.io/registry/pkg/version"
+)
+
+const userAgent = "alauda-image-pruner"
+
+// connection says how to reach the API server; inside a Pod nothing needs to be given.
+type connection struct {
+	kubeconfig string
+	overrides  clientcmd.ConfigOverrides
+	timeout    time.Duration
+}
+
+func (c *connection) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; inside a Pod its ServiceAccount is used")
+	flags.StringVar(&c.overrides.CurrentContext, "context", "", "context of the kubeconfig")
+	flags.StringVar(&c.overrides.Context.Cluster, "cluster", "", "cluster of the kubeconfig")
+	flags.StringVar(&c.overrides.Context.AuthInfo, "user", "", "user of the kubeconfig")
+	flags.StringVar(&c.overrides.ClusterInfo.Server, "server", "", "address of the API server")
+	flags.StringVar(&c.overrides.AuthInfo.Token, "token", "", "bearer token for the API server")
+	flags.StringVar(&c.overrides.AuthInfo.Impersonate, "as", "", "user to impersonate")
+	flags.StringArrayVar(&c.overrides.AuthInfo.ImpersonateGroups, "as-group", nil, "group to impersonate (repeatable)")
+	flags.DurationVar(&c.timeout, "request-timeout", time.Minute, "time for one request")
+}
+
+// clients talk to the cluster.
+type clients struct {
+	kube  kubernetes.Interface
+	image imageclient.Interface
+	dates *snapshot.Dates
+}
+
+func (c *connection) clients(qps float32, burst int) (clients, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.kubeconfig
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &c.overrides).ClientConfig()
+	if err != nil {
+		return clients{}, failure(exitUsage, "--kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst, config.Timeout = qps, burst, c.timeout
+	config.UserAgent = version.UserAgent(userAgent)
+	dates := &snapshot.Dates{}
+	config.Wrap(dates.Wrap)
+	builtin := rest.CopyConfig(config)
+	builtin.ContentType = "application/vnd.kubernetes.protobuf"
+	builtin.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	kube, err := kubernetes.NewForConfig(builtin)
+	if err != nil {
+		return clients{}, failure(exitUsage, "client: %w", err)
+	}
+	image, err := imageclient.NewForConfig(config)
+	if err != nil {
+		return clients{}, failure(exitUsage, "client: %w", err)
+	}
+	return clients{kube: kube, image: image, dates: dates}, nil
+}

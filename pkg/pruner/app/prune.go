@@ -1,0 +1,206 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/pruner/execute"
+	"image.alauda.io/registry/pkg/pruner/plan"
+	"image.alauda.io/registry/pkg/pruner/references"
+	"image.alauda.io/registry/pkg/pruner/report"
+	"image.alauda.io/registry/pkg/pruner/snapshot"
+)
+
+// tolerableSkew is how far the local clock may be off without a warning. Ages are in API server time.
+const tolerableSkew = time.Minute
+
+// prune is the order of a run: may I, what is there, what would go, is that too much, do it.
+func (r *run) prune(ctx context.Context, result *report.Report) error {
+	if r.Confirm {
+		if err := r.preflight(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.refuseCustomRoots(ctx); err != nil {
+		return err
+	}
+	source := snapshot.Source{
+		Kube: r.kube, Image: r.image, Dates: r.dates, Clock: r.clock, ChunkSize: r.ChunkSize,
+		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
+	}
+	snap, err := source.Take(ctx)
+	if err != nil {
+		return retryable(exitReferences, fmt.Errorf("references could not be established: %w", err))
+	}
+	if err := r.check(ctx, snap, result); err != nil {
+		return err
+	}
+	planner := r.planner(ctx, snap)
+	executor := &execute.Executor{Client: r.image, Planner: planner, Workers: r.NumWorkers, DryRun: true, Wait: r.pause}
+	if err := r.guardShare(ctx, executor, snap); err != nil {
+		return err
+	}
+	executor.DryRun = !r.Confirm
+	listed, err := r.pruneStreams(ctx, executor, result)
+	if err != nil || r.Namespace != "" || ctx.Err() != nil {
+		return err
+	}
+	if r.Confirm {
+		// Whoever began to use an image while the streams were pruned is heard before images go.
+		if err := source.ReadRoots(ctx, snap); err != nil {
+			return retryable(exitFailed, fmt.Errorf("references could not be read again, images were not pruned: %w", err))
+		}
+	}
+	return r.pruneImages(ctx, executor, listed, result)
+}
+
+// refuseCustomRoots: a configuration that names further users of images and is not read would make their
+// images look unused.
+func (r *run) refuseCustomRoots(ctx context.Context) error {
+	name := imageregistryv1.ConfigMapPrunerConfig
+	_, err := r.kube.CoreV1().ConfigMaps(imageregistryv1.DefaultNamespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return failure(exitReferences, "ConfigMap %s/%s exists, but this version reads no additional configuration; delete it to prune without", imageregistryv1.DefaultNamespace, name)
+	case apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsForbidden(err):
+		klog.FromContext(ctx).Info("Not allowed to look for additional configuration", "configMap", name)
+		return nil
+	}
+	return retryable(exitReferences, fmt.Errorf("read ConfigMap %s: %w", name, err))
+}
+
+// check reports about the snapshot and refuses to go on when references could not be understood.
+func (r *run) check(ctx context.Context, snap *snapshot.Snapshot, result *report.Report) error {
+	log := klog.FromContext(ctx)
+	if snap.Skew > tolerableSkew || snap.Skew < -tolerableSkew {
+		log.Info("The local clock differs from the API server's; ages are in the time of the API server", "difference", snap.Skew)
+	}
+	incomplete := 0
+	for _, image := range snap.Images {
+		if image.Incomplete {
+			incomplete++
+		}
+	}
+	if incomplete > 0 {
+		log.Info("Images with unknown content are kept", "count", incomplete)
+	}
+	result.Snapshot = report.Snapshot{Images: len(snap.Images), ImageStreams: len(snap.Streams), Roots: snap.Roots, References: snap.Uses.Count()}
+	invalid := snap.Uses.Invalid()
+	result.InvalidReferences = invalid
+	for _, reference := range invalid {
+		fmt.Fprintln(r.stderr, describe(reference))
+	}
+	if len(invalid) > 0 && !r.IgnoreInvalidRefs {
+		return failure(exitReferences, "%d image references cannot be understood: correct or delete these objects, or go on with --ignore-invalid-refs", len(invalid))
+	}
+	snap.Uses.IgnoreInvalid()
+	return nil
+}
+
+func describe(i references.Invalid) string {
+	return fmt.Sprintf("invalid image reference: %s %s/%s %s: %q: %s", i.Kind, i.Namespace, i.Name, i.Path, i.Value, i.Error)
+}
+
+func (r *run) planner(ctx context.Context, snap *snapshot.Snapshot) *plan.Planner {
+	return &plan.Planner{
+		Settings: plan.Settings{
+			KeepTagRevisions: r.KeepTagRevisions, KeepYoungerThan: r.KeepYoungerThan, All: r.All,
+			Whitelist: r.WhitelistExpressions(), Namespace: r.Namespace, ReferenceGrace: r.ReferenceGrace,
+		},
+		Snapshot: snap,
+		Lookup:   r.lookup(ctx),
+	}
+}
+
+// lookup asks the API about images that the snapshot does not know.
+func (r *run) lookup(ctx context.Context) func(string) plan.Presence {
+	return func(digest string) plan.Presence {
+		_, err := r.image.ImageV1().Images().Get(ctx, digest, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			return plan.Present
+		case apierrors.IsNotFound(err):
+			return plan.Absent
+		}
+		klog.FromContext(ctx).Error(err, "Image could not be looked up", "image", digest)
+		return plan.Unsure
+	}
+}
+
+// guardShare refuses a run that would delete more than the administrator expects.
+func (r *run) guardShare(ctx context.Context, dry *execute.Executor, snap *snapshot.Snapshot) error {
+	if r.MaxDeletePercent >= 100 || r.Namespace != "" || len(snap.Images) == 0 {
+		return nil
+	}
+	condemned := 0
+	for _, image := range dry.Planner.Images(listedAfter(dry.Streams(ctx))) {
+		if !image.Kept {
+			condemned++
+		}
+	}
+	if condemned*100 > r.MaxDeletePercent*len(snap.Images) {
+		return failure(exitRefused, "%d of %d images would be deleted, more than --max-delete-percent=%d allows; nothing was changed",
+			condemned, len(snap.Images), r.MaxDeletePercent)
+	}
+	return nil
+}
+
+func listedAfter(results []execute.StreamResult) map[string]string {
+	listed := map[string]string{}
+	for _, result := range results {
+		for _, digest := range result.Listed {
+			listed[digest] = "listed in " + result.Stream.Key()
+		}
+	}
+	return listed
+}
+
+// pruneStreams is the first stage.
+func (r *run) pruneStreams(ctx context.Context, executor *execute.Executor, result *report.Report) (map[string]string, error) {
+	results := executor.Streams(ctx)
+	for _, stream := range results {
+		if stream.Updated {
+			result.StreamUpdated()
+		}
+		if err := addAll(result, stream.Items(executor.DryRun, r.ExplainKept)); err != nil {
+			return nil, err
+		}
+	}
+	return listedAfter(results), nil
+}
+
+// pruneImages is the second stage.
+func (r *run) pruneImages(ctx context.Context, executor *execute.Executor, listed map[string]string, result *report.Report) error {
+	decisions := executor.Planner.Images(listed)
+	if err := addAll(result, executor.Images(ctx, decisions)); err != nil {
+		return err
+	}
+	if r.ExplainKept {
+		return addAll(result, execute.KeptItems(decisions))
+	}
+	return nil
+}
+
+func addAll(result *report.Report, items []report.Item) error {
+	for _, item := range items {
+		if err := result.Add(item); err != nil {
+			return failure(exitFailed, "write report: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *run) pause(ctx context.Context, wait time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-r.clock.After(wait):
+	}
+}

@@ -1,0 +1,180 @@
+package options
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+const (
+	minReferenceGrace = 2 * time.Minute
+	defaultWorkers    = 5
+)
+
+// Options are the settings of `pruner images`.
+type Options struct {
+	// Confirm carries the plan out; without it nothing is changed anywhere.
+	Confirm bool
+	// All makes images that were not pushed to this registry candidates, too.
+	All bool
+	// KeepTagRevisions and KeepYoungerThan say what stays of the history of a tag.
+	KeepTagRevisions int
+	KeepYoungerThan  time.Duration
+	// PruneRegistry also collects the garbage of the storage.
+	PruneRegistry        bool
+	RegistryURL          string
+	CertificateAuthority string
+	ForceInsecure        bool
+	// IgnoreInvalidRefs goes on although references could not be understood.
+	IgnoreInvalidRefs bool
+	// NumWorkers is how many changes are made at a time.
+	NumWorkers int
+	// Namespace limits the run to the streams of one namespace; no Image is deleted then.
+	Namespace string
+	// Whitelist are RE2 expressions on "namespace/name".
+	Whitelist                 []string
+	MatchHosts                string
+	IgnoreInactiveReplicaSets bool
+	// MaxDeletePercent refuses a run that would delete a greater share of all Images.
+	MaxDeletePercent int
+	Retries          int
+	RetryDelay       time.Duration
+	// Output is text, json, yaml or jsonl.
+	Output      string
+	ExplainKept bool
+	ChunkSize   int64
+	QPS         float32
+	Burst       int
+	// ReferenceGrace protects images taken up shortly before the run.
+	ReferenceGrace time.Duration
+
+	whitelist []*regexp.Regexp
+	registry  *url.URL
+}
+
+// Defaults returns the documented defaults.
+func Defaults() Options {
+	return Options{
+		All:              true,
+		KeepTagRevisions: 3,
+		KeepYoungerThan:  time.Hour,
+		NumWorkers:       defaultWorkers,
+		MatchHosts:       "any",
+		MaxDeletePercent: 100,
+		RetryDelay:       30 * time.Second,
+		Output:           "text",
+		ChunkSize:        500,
+		QPS:              100,
+		Burst:            200,
+		ReferenceGrace:   5 * time.Minute,
+	}
+}
+
+// AddFlags binds o, whose values become the defaults.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.Confirm, "confirm", o.Confirm, "carry the plan out; without it nothing is changed anywhere")
+	flags.BoolVar(&o.All, "all", o.All, "include images that were not pushed to this registry")
+	flags.IntVar(&o.KeepTagRevisions, "keep-tag-revisions", o.KeepTagRevisions, "keep this many of the newest revisions of each tag")
+	flags.DurationVar(&o.KeepYoungerThan, "keep-younger-than", o.KeepYoungerThan, "keep what is younger than this")
+	flags.BoolVar(&o.PruneRegistry, "prune-registry", o.PruneRegistry, "also remove repository links and collect the garbage of the storage")
+	flags.StringVar(&o.RegistryURL, "registry-url", o.RegistryURL, "address of the registry: host, host:port or an http(s) URL without a path")
+	flags.StringVar(&o.CertificateAuthority, "certificate-authority", o.CertificateAuthority, "PEM file with authorities to trust for the registry")
+	flags.BoolVar(&o.ForceInsecure, "force-insecure", o.ForceInsecure, "allow plain HTTP and unverifiable TLS to the registry")
+	flags.BoolVar(&o.IgnoreInvalidRefs, "ignore-invalid-refs", o.IgnoreInvalidRefs, "warn about image references that cannot be understood instead of refusing to run")
+	flags.IntVar(&o.NumWorkers, "num-workers", o.NumWorkers, "changes made at a time")
+	flags.StringVarP(&o.Namespace, "namespace", "n", o.Namespace, "prune only the image streams of this namespace, and no images")
+	flags.StringArrayVar(&o.Whitelist, "whitelist", o.Whitelist, "leave streams alone whose namespace/name matches this regular expression (repeatable)")
+	flags.StringVar(&o.MatchHosts, "match-hosts", o.MatchHosts, "which hosts in image references can mean this registry: any")
+	flags.BoolVar(&o.IgnoreInactiveReplicaSets, "ignore-inactive-replicasets", o.IgnoreInactiveReplicaSets, "old ReplicaSets of Deployments without replicas do not keep images")
+	flags.IntVar(&o.MaxDeletePercent, "max-delete-percent", o.MaxDeletePercent, "refuse to delete more than this share of all images")
+	flags.IntVar(&o.Retries, "retries", o.Retries, "attempts after a failed one")
+	flags.DurationVar(&o.RetryDelay, "retry-delay", o.RetryDelay, "wait before the first retry; the second waits twice as long, and so on")
+	flags.StringVarP(&o.Output, "output", "o", o.Output, "text, json, yaml or jsonl")
+	flags.BoolVar(&o.ExplainKept, "explain-kept", o.ExplainKept, "also report what is kept, with the reason")
+	flags.Int64Var(&o.ChunkSize, "chunk-size", o.ChunkSize, "page size of lists")
+	flags.Float32Var(&o.QPS, "qps", o.QPS, "requests per second to the API server")
+	flags.IntVar(&o.Burst, "burst", o.Burst, "requests to the API server in a burst")
+	flags.DurationVar(&o.ReferenceGrace, "reference-grace", o.ReferenceGrace, "keep images taken up shorter than this before the run")
+	_ = flags.MarkHidden("reference-grace")
+}
+
+// Validate checks everything that can be checked without a request and completes o. Each error names its
+// flag.
+func (o *Options) Validate() error {
+	switch {
+	case o.KeepTagRevisions < 0:
+		return errors.New("--keep-tag-revisions must not be negative")
+	case o.KeepYoungerThan < 0:
+		return errors.New("--keep-younger-than must not be negative")
+	case o.MaxDeletePercent < 1 || o.MaxDeletePercent > 100:
+		return errors.New("--max-delete-percent must be between 1 and 100")
+	case o.Retries < 0:
+		return errors.New("--retries must not be negative")
+	case o.RetryDelay < 0:
+		return errors.New("--retry-delay must not be negative")
+	case o.ChunkSize < 1:
+		return errors.New("--chunk-size must be at least 1")
+	case o.QPS <= 0 || o.Burst < 1:
+		return errors.New("--qps and --burst must be positive")
+	case o.ReferenceGrace < minReferenceGrace:
+		return fmt.Errorf("--reference-grace must be at least %s", minReferenceGrace)
+	case o.MatchHosts != "any":
+		return fmt.Errorf("--match-hosts: %q is not supported, only \"any\" is", o.MatchHosts)
+	case !slices.Contains([]string{"text", "json", "yaml", "jsonl"}, o.Output):
+		return fmt.Errorf("--output: %q is none of text, json, yaml, jsonl", o.Output)
+	case o.ForceInsecure && o.CertificateAuthority != "":
+		return errors.New("--force-insecure and --certificate-authority exclude each other")
+	}
+	if o.NumWorkers < 1 {
+		o.NumWorkers = defaultWorkers
+	}
+	if err := o.validateRegistry(); err != nil {
+		return err
+	}
+	o.whitelist = nil
+	for _, text := range o.Whitelist {
+		expression, err := regexp.Compile(text)
+		if err != nil {
+			return fmt.Errorf("--whitelist: %w", err)
+		}
+		o.whitelist = append(o.whitelist, expression)
+	}
+	return nil
+}
+
+func (o *Options) validateRegistry() error {
+	if o.RegistryURL != "" {
+		parsed, err := ParseRegistryURL(o.RegistryURL)
+		if err != nil {
+			return fmt.Errorf("--registry-url: %w", err)
+		}
+		o.registry = parsed
+	}
+	if o.CertificateAuthority == "" {
+		return nil
+	}
+	if o.registry != nil && o.registry.Scheme == "http" {
+		return errors.New("--certificate-authority has no use with an http:// --registry-url")
+	}
+	pem, err := os.ReadFile(o.CertificateAuthority)
+	if err != nil {
+		return fmt.Errorf("--certificate-authority: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return fmt.Errorf("--certificate-authority: %s holds no certificate", o.CertificateAuthority)
+	}
+	return nil
+}
+
+// WhitelistExpressions returns the compiled whitelist, after Validate.
+func (o *Options) WhitelistExpressions() []*regexp.Regexp { return o.whitelist }
+
+// Registry returns the parsed address of the registry, after Validate; nil if none was given.
+func (o *Options) Registry() *url.URL { return o.registry }

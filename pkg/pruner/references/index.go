@@ -1,0 +1,230 @@
+package references
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Stream names an image stream.
+type Stream struct {
+	Namespace, Name string
+}
+
+// String returns "namespace/name".
+func (s Stream) String() string { return s.Namespace + "/" + s.Name }
+
+// Source is the object that uses an image.
+type Source struct {
+	Kind, Namespace, Name string
+}
+
+// String returns "Kind namespace/name".
+func (s Source) String() string {
+	if s.Namespace == "" {
+		return s.Kind + " " + s.Name
+	}
+	return s.Kind + " " + s.Namespace + "/" + s.Name
+}
+
+// Invalid is a string that ought to be an image reference and is not.
+type Invalid struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Path      string `json:"path"`
+	Value     string `json:"value"`
+	Error     string `json:"error"`
+}
+
+// Known says which streams exist. Local tells whether short names of the namespace mean the stream.
+type Known interface {
+	Has(stream Stream) (exists, local bool)
+}
+
+type streamTag struct {
+	Stream
+	tag string
+}
+
+type streamDigest struct {
+	Stream
+	digest string
+}
+
+// Index holds the references. It may be filled and read by several goroutines.
+type Index struct {
+	known Known
+
+	mu        sync.RWMutex
+	tags      map[streamTag]Source
+	digests   map[streamDigest]Source
+	anywhere  map[string]Source
+	protected map[Stream]Source
+	invalid   []Invalid
+	count     int
+}
+
+// NewIndex starts an empty index over the streams that exist.
+func NewIndex(known Known) *Index {
+	return &Index{
+		known:     known,
+		tags:      map[streamTag]Source{},
+		digests:   map[streamDigest]Source{},
+		anywhere:  map[string]Source{},
+		protected: map[Stream]Source{},
+	}
+}
+
+// value is one string of an object.
+type value struct {
+	source Source
+	path   string
+	text   string
+	// lookup: short names are resolved even without the stream's consent.
+	lookup bool
+	// lenient: the string was written by the system; what does not parse is no mistake of anybody.
+	lenient bool
+}
+
+// add records one string.
+func (x *Index) add(v value) {
+	if isPlaceholder(v.text) {
+		x.protectMentioned(v)
+		return
+	}
+	ref, err := Parse(v.text)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err != nil {
+		if !v.lenient {
+			x.invalid = append(x.invalid, Invalid{
+				Kind: v.source.Kind, Namespace: v.source.Namespace, Name: v.source.Name,
+				Path: v.path, Value: v.text, Error: err.Error(),
+			})
+		}
+		return
+	}
+	x.record(v, ref)
+}
+
+// record enters a parsed reference; the lock is held.
+func (x *Index) record(v value, ref Reference) {
+	switch ref.Kind {
+	case Tag:
+		x.useTag(Stream{ref.Namespace, ref.Name}, ref.Tag, v.source)
+	case Digest:
+		x.useDigest(Stream{ref.Namespace, ref.Name}, ref.Digest, v.source)
+	case Bare:
+		x.count++
+		keepFirst(x.anywhere, ref.Digest, v.source)
+	}
+	short := Stream{v.source.Namespace, ref.LastName}
+	exists, local := x.known.Has(short)
+	if !exists || !(v.lookup || ref.Kind == Local && local) {
+		return
+	}
+	if ref.Digest != "" {
+		x.useDigest(short, ref.Digest, v.source)
+		return
+	}
+	if ref.Tag != "" {
+		x.useTag(short, ref.Tag, v.source)
+	}
+}
+
+func (x *Index) useTag(stream Stream, tag string, source Source) {
+	x.count++
+	keepFirst(x.tags, streamTag{stream, tag}, source)
+}
+
+func (x *Index) useDigest(stream Stream, digest string, source Source) {
+	x.count++
+	keepFirst(x.digests, streamDigest{stream, digest}, source)
+	keepFirst(x.anywhere, digest, source)
+}
+
+func keepFirst[K comparable](m map[K]Source, key K, source Source) {
+	if _, known := m[key]; !known {
+		m[key] = source
+	}
+}
+
+// protectMentioned protects every existing stream whose "namespace/name" stands in the value, because
+// that is what its author may have meant.
+func (x *Index) protectMentioned(v value) {
+	words := strings.FieldsFunc(v.text, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r))
+	})
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, word := range words {
+		parts := strings.Split(word, "/")
+		for i := 0; i+1 < len(parts); i++ {
+			stream := Stream{parts[i], parts[i+1]}
+			if exists, _ := x.known.Has(stream); exists {
+				keepFirst(x.protected, stream, v.source)
+			}
+		}
+	}
+}
+
+// IgnoreInvalid turns the invalid references into protections of the streams that they mention and
+// returns them, for warnings.
+func (x *Index) IgnoreInvalid() []Invalid {
+	invalid := x.Invalid()
+	for _, i := range invalid {
+		x.protectMentioned(value{source: Source{Kind: i.Kind, Namespace: i.Namespace, Name: i.Name}, text: i.Value})
+	}
+	return invalid
+}
+
+// Invalid lists what could not be understood, by object.
+func (x *Index) Invalid() []Invalid {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	sorted := slices.Clone(x.invalid)
+	slices.SortFunc(sorted, func(a, b Invalid) int {
+		return strings.Compare(a.Kind+"/"+a.Namespace+"/"+a.Name+a.Path, b.Kind+"/"+b.Namespace+"/"+b.Name+b.Path)
+	})
+	return slices.Compact(sorted)
+}
+
+// Count is the number of references found.
+func (x *Index) Count() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.count
+}
+
+// TagUser returns who uses the tag of the stream.
+func (x *Index) TagUser(stream Stream, tag string) (Source, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	source, used := x.tags[streamTag{stream, tag}]
+	return source, used
+}
+
+// DigestUser returns who uses the digest in the stream.
+func (x *Index) DigestUser(stream Stream, digest string) (Source, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	source, used := x.digests[streamDigest{stream, digest}]
+	return source, used
+}
+
+// AnyDigestUser returns who uses the digest, in whatever stream.
+func (x *Index) AnyDigestUser(digest string) (Source, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	source, used := x.anywhere[digest]
+	return source, used
+}
+
+// Protector returns whose unclear reference protects the whole stream.
+func (x *Index) Protector(stream Stream) (Source, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	source, protected := x.protected[stream]
+	return source, protected
+}

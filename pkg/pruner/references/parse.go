@@ -1,0 +1,102 @@
+package references
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+)
+
+// Kind says what a string refers to.
+type Kind int
+
+// The kinds of references.
+const (
+	// None is no reference to an image that could be in this registry.
+	None Kind = iota
+	// Tag names a stream and a tag.
+	Tag
+	// Digest names a stream and a digest.
+	Digest
+	// Bare is a digest without a repository.
+	Bare
+	// Local is a name of one component, which means a stream only under conditions.
+	Local
+)
+
+// Reference is a parsed string.
+type Reference struct {
+	Kind      Kind
+	Namespace string
+	Name      string
+	Tag       string
+	Digest    string
+	// LastName is the last component of the name, for local lookup.
+	LastName string
+}
+
+// transports are the prefixes that runtimes put before an image ID.
+var transports = []string{"docker-pullable://", "docker://", "oci://"}
+
+// Parse reads an image string as it stands in a Pod. Blank strings and names that cannot be in this
+// registry are None without an error.
+func Parse(value string) (Reference, error) {
+	value = strings.TrimSpace(value)
+	for _, transport := range transports {
+		if rest, found := strings.CutPrefix(value, transport); found {
+			value = rest
+			break
+		}
+	}
+	if value == "" {
+		return Reference{}, nil
+	}
+	if d, err := digest.Parse(value); err == nil {
+		return Reference{Kind: Bare, Digest: d.String()}, nil
+	}
+	named, err := reference.ParseNormalizedNamed(value)
+	if err != nil {
+		return Reference{}, fmt.Errorf("not an image reference: %w", err)
+	}
+	ref := Reference{Tag: "latest"}
+	if tagged, ok := named.(reference.Tagged); ok {
+		ref.Tag = tagged.Tag()
+	}
+	if digested, ok := named.(reference.Digested); ok {
+		ref.Digest = digested.Digest().String()
+	}
+	ref.place(value, reference.Path(named))
+	return ref, nil
+}
+
+// place fills in the names. value tells a local name from one of a public registry, which the parser
+// completes.
+func (r *Reference) place(value, path string) {
+	components := strings.Split(path, "/")
+	r.LastName = components[len(components)-1]
+	name, _, _ := strings.Cut(value, "@")
+	switch {
+	case !strings.Contains(name, "/"):
+		r.Kind = Local
+	case len(components) != 2:
+		return
+	case r.Digest != "":
+		r.Kind = Digest
+	default:
+		r.Kind = Tag
+	}
+	if len(components) == 2 && r.Kind != Local {
+		r.Namespace, r.Name = components[0], components[1]
+	}
+}
+
+// isPlaceholder tells whether a template engine was to fill the value in.
+func isPlaceholder(value string) bool {
+	for _, mark := range []string{"$(", "${", "{{"} {
+		if strings.Contains(value, mark) {
+			return true
+		}
+	}
+	return false
+}

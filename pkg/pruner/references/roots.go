@@ -1,0 +1,199 @@
+package references
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	imagereference "image.alauda.io/api/image/reference"
+	imagev1 "image.alauda.io/api/image/v1"
+)
+
+// Ages decides which finished Pods and idle ReplicaSets still count.
+type Ages struct {
+	// Cutoff: what was created after it is young.
+	Cutoff time.Time
+	// IgnoreInactiveReplicaSets leaves out old ReplicaSets of Deployments without replicas.
+	IgnoreInactiveReplicaSets bool
+}
+
+// AddObject records the references of one workload. Kinds that hold none are an error, so that no root
+// is forgotten by mistake.
+func (x *Index) AddObject(object runtime.Object, ages Ages) error {
+	switch o := object.(type) {
+	case *corev1.Pod:
+		x.addPod(o, ages)
+	case *corev1.ReplicationController:
+		if o.Spec.Template != nil {
+			x.addTemplate(owner{"ReplicationController", &o.ObjectMeta}, "spec.template", o.Spec.Template)
+		}
+	case *corev1.PodTemplate:
+		x.addTemplate(owner{"PodTemplate", &o.ObjectMeta}, "template", &o.Template)
+	case *appsv1.ReplicaSet:
+		if !ages.ignores(o) {
+			x.addTemplate(owner{"ReplicaSet", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
+		}
+	case *appsv1.Deployment:
+		x.addTemplate(owner{"Deployment", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
+	case *appsv1.DaemonSet:
+		x.addTemplate(owner{"DaemonSet", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
+	case *appsv1.StatefulSet:
+		x.addTemplate(owner{"StatefulSet", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
+	case *appsv1.ControllerRevision:
+		return x.addRevision(o)
+	case *batchv1.Job:
+		x.addTemplate(owner{"Job", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
+	case *batchv1.CronJob:
+		x.addTemplate(owner{"CronJob", &o.ObjectMeta}, "spec.jobTemplate.spec.template", &o.Spec.JobTemplate.Spec.Template)
+	default:
+		return fmt.Errorf("no references are known in objects of type %T", object)
+	}
+	return nil
+}
+
+// ignores tells whether a ReplicaSet only serves a rollback that the administrator gave up.
+func (a Ages) ignores(set *appsv1.ReplicaSet) bool {
+	controller := metav1.GetControllerOf(set)
+	return a.IgnoreInactiveReplicaSets && set.Spec.Replicas != nil && *set.Spec.Replicas == 0 &&
+		controller != nil && controller.Kind == "Deployment" && !set.CreationTimestamp.After(a.Cutoff)
+}
+
+type owner struct {
+	kind string
+	meta *metav1.ObjectMeta
+}
+
+func (o owner) source() Source { return Source{o.kind, o.meta.Namespace, o.meta.Name} }
+
+func resolvesNames(annotations map[string]string) bool {
+	return annotations[imagev1.ResolveNamesAnnotation] == imagev1.ResolveNamesAll
+}
+
+func (x *Index) addTemplate(o owner, path string, template *corev1.PodTemplateSpec) {
+	lookup := resolvesNames(o.meta.Annotations) || resolvesNames(template.Annotations)
+	x.addPodSpec(o, path+".spec", &template.Spec, lookup)
+	x.addTriggers(o)
+}
+
+// addPod counts running and unknown Pods always, finished ones while they are young. What actually runs
+// is protected beside what was asked for: the tag may have moved on since.
+func (x *Index) addPod(pod *corev1.Pod, ages Ages) {
+	finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	if finished && !pod.CreationTimestamp.After(ages.Cutoff) {
+		return
+	}
+	o := owner{"Pod", &pod.ObjectMeta}
+	x.addPodSpec(o, "spec", &pod.Spec, resolvesNames(pod.Annotations))
+	x.addTriggers(o)
+	statuses := append(append(append([]corev1.ContainerStatus(nil),
+		pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...), pod.Status.EphemeralContainerStatuses...)
+	for _, status := range statuses {
+		x.add(value{source: o.source(), path: "status." + status.Name + ".imageID", text: status.ImageID, lenient: true})
+		x.add(value{source: o.source(), path: "status." + status.Name + ".image", text: status.Image, lenient: true})
+	}
+}
+
+func (x *Index) addPodSpec(o owner, path string, spec *corev1.PodSpec, lookup bool) {
+	add := func(where, text string) {
+		x.add(value{source: o.source(), path: path + "." + where, text: text, lookup: lookup})
+	}
+	for i, container := range spec.InitContainers {
+		add(fmt.Sprintf("initContainers[%d].image", i), container.Image)
+	}
+	for i, container := range spec.Containers {
+		add(fmt.Sprintf("containers[%d].image", i), container.Image)
+	}
+	for i, container := range spec.EphemeralContainers {
+		add(fmt.Sprintf("ephemeralContainers[%d].image", i), container.Image)
+	}
+	for i, volume := range spec.Volumes {
+		if volume.Image != nil {
+			add(fmt.Sprintf("volumes[%d].image.reference", i), volume.Image.Reference)
+		}
+	}
+}
+
+// addRevision reads the template that a DaemonSet or StatefulSet may be rolled back to. Revisions of
+// other controllers hold other data.
+func (x *Index) addRevision(revision *appsv1.ControllerRevision) error {
+	var data struct {
+		Spec struct {
+			Template *corev1.PodTemplateSpec `json:"template"`
+		} `json:"spec"`
+	}
+	if len(revision.Data.Raw) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(revision.Data.Raw, &data); err != nil {
+		return fmt.Errorf("ControllerRevision %s/%s: decode data: %w", revision.Namespace, revision.Name, err)
+	}
+	if data.Spec.Template != nil {
+		x.addTemplate(owner{"ControllerRevision", &revision.ObjectMeta}, "data.spec.template", data.Spec.Template)
+	}
+	return nil
+}
+
+// addTriggers records the streams that an annotation watches for new images.
+func (x *Index) addTriggers(o owner) {
+	text := o.meta.Annotations[imagev1.TriggersAnnotation]
+	if text == "" {
+		return
+	}
+	var triggers []struct {
+		From corev1.ObjectReference `json:"from"`
+	}
+	if err := json.Unmarshal([]byte(text), &triggers); err != nil {
+		x.protectMentioned(value{source: o.source(), text: text})
+		return
+	}
+	for _, trigger := range triggers {
+		if trigger.From.Kind == imagev1.KindImageStreamTag {
+			x.addFrom(o.source(), "", &trigger.From)
+		}
+	}
+}
+
+// AddStream records what the wanted tags of a stream come from.
+func (x *Index) AddStream(stream *imagev1.ImageStream) {
+	source := Source{"ImageStream", stream.Namespace, stream.Name}
+	for _, tag := range stream.Spec.Tags {
+		if tag.From != nil {
+			x.addFrom(source, stream.Name, tag.From)
+		}
+	}
+}
+
+// addFrom records an object reference. A bare tag means the stream self.
+func (x *Index) addFrom(source Source, self string, from *corev1.ObjectReference) {
+	namespace := from.Namespace
+	if namespace == "" {
+		namespace = source.Namespace
+	}
+	switch from.Kind {
+	case imagev1.KindDockerImage:
+		x.add(value{source: source, path: "from", text: from.Name, lenient: true})
+	case imagev1.KindImageStreamTag:
+		name, tag, found := strings.Cut(from.Name, ":")
+		if !found {
+			name, tag = self, from.Name
+		}
+		x.mu.Lock()
+		x.useTag(Stream{namespace, name}, tag, source)
+		x.mu.Unlock()
+	case imagev1.KindImageStreamImage:
+		name, id, err := imagereference.SplitStreamImage(from.Name)
+		if err != nil {
+			return
+		}
+		x.mu.Lock()
+		x.useDigest(Stream{namespace, name}, id, source)
+		x.mu.Unlock()
+	}
+}

@@ -1,0 +1,202 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"golang.org/x/sync/errgroup"
+
+	imagev1 "image.alauda.io/api/image/v1"
+	imageclient "image.alauda.io/client-go/clientset/versioned"
+	"image.alauda.io/registry/pkg/pruner/references"
+)
+
+// parallelRoots bounds how many kinds are listed at a time.
+const parallelRoots = 4
+
+// Source is where a snapshot comes from.
+type Source struct {
+	Kube  kubernetes.Interface
+	Image imageclient.Interface
+	// Dates saw the answers of the API server; without an answer the clock counts.
+	Dates *Dates
+	Clock clock.Clock
+	// ChunkSize is the page size of lists.
+	ChunkSize int64
+	// KeepYoungerThan and IgnoreInactiveReplicaSets decide which finished workloads still count.
+	KeepYoungerThan           time.Duration
+	IgnoreInactiveReplicaSets bool
+}
+
+// Snapshot is what a prune is decided on.
+type Snapshot struct {
+	// Time is the start of the run in the time of the API server.
+	Time time.Time
+	// Skew is how far the local clock is ahead of it.
+	Skew    time.Duration
+	Streams []Stream
+	Images  map[string]Image
+	// Roots counts the objects of each kind.
+	Roots map[string]int
+	// Uses are the references of all roots and streams.
+	Uses *references.Index
+
+	ages references.Ages
+}
+
+// Take reads everything.
+func (s Source) Take(ctx context.Context) (*Snapshot, error) {
+	snap := &Snapshot{Images: map[string]Image{}, Roots: map[string]int{}}
+	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize}
+
+	streams := map[string]Stream{}
+	var declared []*imagev1.ImageStream
+	err := pages.each(ctx, "imagestreams", of(s.Image.ImageV1().ImageStreams(metav1.NamespaceAll).List),
+		func() { clear(streams); declared = nil },
+		func(object runtime.Object) error {
+			stream, ok := object.(*imagev1.ImageStream)
+			if !ok {
+				return fmt.Errorf("unexpected %T", object)
+			}
+			projected := StreamOf(stream)
+			streams[projected.Key()] = projected
+			if len(stream.Spec.Tags) > 0 {
+				declared = append(declared, sourcesOf(stream))
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	now := s.Clock.Now()
+	snap.Time = s.Dates.first(now)
+	snap.Skew = now.Sub(snap.Time)
+	snap.ages = references.Ages{Cutoff: snap.Time.Add(-s.KeepYoungerThan), IgnoreInactiveReplicaSets: s.IgnoreInactiveReplicaSets}
+	for _, stream := range streams {
+		snap.Streams = append(snap.Streams, stream)
+	}
+	slices.SortFunc(snap.Streams, func(a, b Stream) int { return strings.Compare(a.Key(), b.Key()) })
+
+	err = pages.each(ctx, "images", of(s.Image.ImageV1().Images().List),
+		func() { clear(snap.Images) },
+		func(object runtime.Object) error {
+			image, ok := object.(*imagev1.Image)
+			if !ok {
+				return fmt.Errorf("unexpected %T", object)
+			}
+			snap.Images[image.Name] = ImageOf(image)
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	snap.Uses = references.NewIndex(known(streams))
+	for _, stream := range declared {
+		snap.Uses.AddStream(stream)
+	}
+	return snap, s.ReadRoots(ctx, snap)
+}
+
+// ReadRoots adds the references of all workloads as they are now. What was found before stays.
+func (s Source) ReadRoots(ctx context.Context, snap *Snapshot) error {
+	var mu sync.Mutex
+	counts := map[string]int{}
+	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelRoots)
+	for _, root := range Roots() {
+		group.Go(func() error {
+			count := 0
+			err := pages.each(ctx, root.Resource, root.list(s.Kube), func() { count = 0 }, func(object runtime.Object) error {
+				count++
+				return snap.Uses.AddObject(object, snap.ages)
+			})
+			mu.Lock()
+			counts[root.Resource] = count
+			mu.Unlock()
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	snap.Roots = counts
+	return nil
+}
+
+// sourcesOf keeps what a stream's wanted tags come from, and nothing else of the object.
+func sourcesOf(stream *imagev1.ImageStream) *imagev1.ImageStream {
+	return &imagev1.ImageStream{
+		ObjectMeta: metav1.ObjectMeta{Namespace: stream.Namespace, Name: stream.Name},
+		Spec:       imagev1.ImageStreamSpec{Tags: stream.Spec.Tags},
+	}
+}
+
+// known answers the reference index.
+type known map[string]Stream
+
+// Has implements references.Known.
+func (k known) Has(stream references.Stream) (exists, local bool) {
+	found, exists := k[stream.String()]
+	return exists, found.LocalLookup
+}
+
+// Dates remembers the time of the API server's first answer.
+type Dates struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// Wrap puts d between a client and its connections.
+func (d *Dates) Wrap(next http.RoundTripper) http.RoundTripper {
+	return dateReader(func(request *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(request)
+		if err == nil {
+			d.saw(response.Header.Get("Date"))
+		}
+		return response, err
+	})
+}
+
+type dateReader func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (r dateReader) RoundTrip(request *http.Request) (*http.Response, error) { return r(request) }
+
+func (d *Dates) saw(header string) {
+	at, err := http.ParseTime(header)
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at.IsZero() {
+		d.at = at
+	}
+}
+
+// first returns the time of the first answer, or the local one if there was none. It forgets it, so that
+// the next attempt of a run starts anew.
+func (d *Dates) first(local time.Time) time.Time {
+	if d == nil {
+		return local
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.at
+	d.at = time.Time{}
+	if at.IsZero() {
+		return local
+	}
+	return at
+}
