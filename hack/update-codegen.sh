@@ -2,14 +2,19 @@
 # Writes all generated code and the custom resource definitions: deep copies, conversions, OpenAPI
 # definitions, the client module, and the YAML below manifests/.
 #
-#   hack/update-codegen.sh [root]
+#   hack/update-codegen.sh [--check]
 #
-# root is the tree to read and write, by default this checkout; hack/verify-codegen.sh gives a copy.
+# The work is done in a copy, so that a failure leaves the tree as it was. With --check nothing is written;
+# the files that would change are named and the exit code is 1 if there are any.
 # The generators are those that hack/tools/go.mod pins.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-root=$(cd "${1:-$repo}" && pwd -P)
+check=false
+[ "${1:-}" = --check ] && check=true
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/should
 bin=$repo/_output/tools/bin
 header=$root/hack/boilerplate.go.txt
 api=staging/src/image.alauda.io/api
@@ -60,17 +65,19 @@ conversions() {
   run conversion-gen --go-header-file "$header" --output-file zz_generated.conversion.go "${packages[@]}"
 }
 
-# The server publishes definitions of its own types and of every type they embed.
+# Types of libraries that ours embed, with definitions but without files of their own.
+library=(
+  k8s.io/api/core/v1
+  k8s.io/apimachinery/pkg/api/resource
+  k8s.io/apimachinery/pkg/apis/meta/v1
+  k8s.io/apimachinery/pkg/runtime
+  k8s.io/apimachinery/pkg/util/intstr
+  k8s.io/apimachinery/pkg/version
+)
+
+# openapi DIR PACKAGE...: definitions of the packages' types, and a report of broken API conventions
 openapi() {
-  local out=pkg/imageapiserver/openapi package readonly=()
-  local library=(
-    k8s.io/api/core/v1
-    k8s.io/apimachinery/pkg/api/resource
-    k8s.io/apimachinery/pkg/apis/meta/v1
-    k8s.io/apimachinery/pkg/runtime
-    k8s.io/apimachinery/pkg/util/intstr
-    k8s.io/apimachinery/pkg/version
-  )
+  local out=$1 package readonly=()
   for package in "${library[@]}" k8s.io/apimachinery/pkg/types time; do
     readonly+=(--readonly-pkg "$package")
   done
@@ -78,16 +85,19 @@ openapi() {
   run openapi-gen --go-header-file "$header" \
     --output-dir "$out" --output-pkg "image.alauda.io/registry/$out" \
     --output-file zz_generated.openapi.go --output-model-name-file zz_generated.model_name.go \
-    --report-filename "$out/violations.list" "${readonly[@]}" \
-    "${library[@]}" image.alauda.io/api/image/v1
+    --report-filename "$out/violations.list" "${readonly[@]}" "${@:2}"
 }
 
 clients() {
   local types=(image.alauda.io/api/image/v1 image.alauda.io/api/imageregistry/v1)
   local common=(--go-header-file "$header")
   local package=image.alauda.io/client-go
-  run applyconfiguration-gen "${common[@]}" \
+  local schema
+  schema=$(mktemp)
+  (cd "$root" && go run -trimpath ./hack/codegen/schema) >"$schema"
+  run applyconfiguration-gen "${common[@]}" --openapi-schema "$schema" \
     --output-dir "$client/applyconfigurations" --output-pkg $package/applyconfigurations "${types[@]}"
+  rm -f "$schema"
   run client-gen "${common[@]}" --clientset-name versioned \
     --input-base image.alauda.io/api --input image/v1 --input imageregistry/v1 \
     --output-dir "$client/clientset" --output-pkg $package/clientset \
@@ -122,16 +132,55 @@ definitions() {
   done
 }
 
-# Generators leave files of types that no longer exist.
-clean() {
+# Everything that a generator reads or writes, twice: as it is, and as it should be.
+copy() {
+  local tree=(go.mod go.sum go.work hack/boilerplate.go.txt hack/codegen staging pkg manifests)
+  [ -f "$repo/go.work.sum" ] && tree+=(go.work.sum)
+  mkdir "$work/is"
+  tar -C "$repo" -cf - "${tree[@]}" | tar -C "$work/is" -xf -
+  cp -a "$work/is" "$root"
+  # Generators leave the files of types that no longer exist.
   (cd "$root" && rm -rf "$client"/{applyconfigurations,clientset,listers,informers} \
-    manifests/crd/imageregistry.operator.alauda.io_*.yaml manifests/operands/image-api-server/crd-*.yaml)
+    manifests/crd/imageregistry.operator.alauda.io_*.yaml manifests/operands/image-api-server/crd-*.yaml &&
+    find hack/codegen staging pkg -name 'zz_generated.*.go' -delete)
+}
+
+# differences: the files that differ, one a line
+differences() {
+  (cd "$work" && { diff -rqN is should || true; } | sed -E 's|^Files is/(.*) and should/.* differ$|\1|')
+}
+
+# adopt: brings the differences into the tree
+adopt() {
+  local file
+  while read -r file; do
+    if [ -e "$root/$file" ]; then
+      mkdir -p "$(dirname "$repo/$file")"
+      cp "$root/$file" "$repo/$file"
+    else
+      rm -f "$repo/$file"
+    fi
+    echo "$file"
+  done
 }
 
 build_tools
-clean
+copy
 deepcopies
 conversions
-openapi
+# The server publishes its own types with all that they embed; the operator's are needed for clients only.
+openapi pkg/imageapiserver/openapi "${library[@]}" image.alauda.io/api/image/v1
+openapi hack/codegen/openapi image.alauda.io/api/imageregistry/v1
 clients
 definitions
+
+if $check; then
+  stale=$(differences)
+  if [ -n "$stale" ]; then
+    echo "not up to date, run hack/update-codegen.sh:" >&2
+    sed 's/^/  /' <<<"$stale" >&2
+    exit 1
+  fi
+else
+  differences | adopt
+fi

@@ -14,6 +14,6 @@
 //
 // +k8s:deepcopy-gen=package,register
 // +k8s:openapi-gen=true
-// +k8s:openapi-model-package=io.alauda.image.v1
+// +k8s:openapi-model-package=io.alauda.image.api.image.v1
 // +groupName=image.alauda.io
 package v1

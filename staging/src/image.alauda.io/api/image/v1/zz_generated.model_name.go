@@ -9,185 +9,185 @@ package v1
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in Image) OpenAPIModelName() string {
-	return "io.alauda.image.v1.Image"
+	return "io.alauda.image.api.image.v1.Image"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageBlobReferences) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageBlobReferences"
+	return "io.alauda.image.api.image.v1.ImageBlobReferences"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageImportSpec) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageImportSpec"
+	return "io.alauda.image.api.image.v1.ImageImportSpec"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageImportStatus) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageImportStatus"
+	return "io.alauda.image.api.image.v1.ImageImportStatus"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageLayer) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageLayer"
+	return "io.alauda.image.api.image.v1.ImageLayer"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageLayerData) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageLayerData"
+	return "io.alauda.image.api.image.v1.ImageLayerData"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageList) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageList"
+	return "io.alauda.image.api.image.v1.ImageList"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageLookupPolicy) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageLookupPolicy"
+	return "io.alauda.image.api.image.v1.ImageLookupPolicy"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageManifest) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageManifest"
+	return "io.alauda.image.api.image.v1.ImageManifest"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageSignature) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageSignature"
+	return "io.alauda.image.api.image.v1.ImageSignature"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStream) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStream"
+	return "io.alauda.image.api.image.v1.ImageStream"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamImage) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamImage"
+	return "io.alauda.image.api.image.v1.ImageStreamImage"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamImport) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamImport"
+	return "io.alauda.image.api.image.v1.ImageStreamImport"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamImportSpec) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamImportSpec"
+	return "io.alauda.image.api.image.v1.ImageStreamImportSpec"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamImportStatus) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamImportStatus"
+	return "io.alauda.image.api.image.v1.ImageStreamImportStatus"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamLayers) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamLayers"
+	return "io.alauda.image.api.image.v1.ImageStreamLayers"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamList) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamList"
+	return "io.alauda.image.api.image.v1.ImageStreamList"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamMapping) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamMapping"
+	return "io.alauda.image.api.image.v1.ImageStreamMapping"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamSpec) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamSpec"
+	return "io.alauda.image.api.image.v1.ImageStreamSpec"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamStatus) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamStatus"
+	return "io.alauda.image.api.image.v1.ImageStreamStatus"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamTag) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamTag"
+	return "io.alauda.image.api.image.v1.ImageStreamTag"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageStreamTagList) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageStreamTagList"
+	return "io.alauda.image.api.image.v1.ImageStreamTagList"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageTag) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageTag"
+	return "io.alauda.image.api.image.v1.ImageTag"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ImageTagList) OpenAPIModelName() string {
-	return "io.alauda.image.v1.ImageTagList"
+	return "io.alauda.image.api.image.v1.ImageTagList"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in NamedTagEventList) OpenAPIModelName() string {
-	return "io.alauda.image.v1.NamedTagEventList"
+	return "io.alauda.image.api.image.v1.NamedTagEventList"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in RepositoryImportSpec) OpenAPIModelName() string {
-	return "io.alauda.image.v1.RepositoryImportSpec"
+	return "io.alauda.image.api.image.v1.RepositoryImportSpec"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in RepositoryImportStatus) OpenAPIModelName() string {
-	return "io.alauda.image.v1.RepositoryImportStatus"
+	return "io.alauda.image.api.image.v1.RepositoryImportStatus"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in SecretList) OpenAPIModelName() string {
-	return "io.alauda.image.v1.SecretList"
+	return "io.alauda.image.api.image.v1.SecretList"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in SignatureCondition) OpenAPIModelName() string {
-	return "io.alauda.image.v1.SignatureCondition"
+	return "io.alauda.image.api.image.v1.SignatureCondition"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in SignatureGenericEntity) OpenAPIModelName() string {
-	return "io.alauda.image.v1.SignatureGenericEntity"
+	return "io.alauda.image.api.image.v1.SignatureGenericEntity"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in SignatureIssuer) OpenAPIModelName() string {
-	return "io.alauda.image.v1.SignatureIssuer"
+	return "io.alauda.image.api.image.v1.SignatureIssuer"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in SignatureSubject) OpenAPIModelName() string {
-	return "io.alauda.image.v1.SignatureSubject"
+	return "io.alauda.image.api.image.v1.SignatureSubject"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in TagEvent) OpenAPIModelName() string {
-	return "io.alauda.image.v1.TagEvent"
+	return "io.alauda.image.api.image.v1.TagEvent"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in TagEventCondition) OpenAPIModelName() string {
-	return "io.alauda.image.v1.TagEventCondition"
+	return "io.alauda.image.api.image.v1.TagEventCondition"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in TagImportPolicy) OpenAPIModelName() string {
-	return "io.alauda.image.v1.TagImportPolicy"
+	return "io.alauda.image.api.image.v1.TagImportPolicy"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in TagReference) OpenAPIModelName() string {
-	return "io.alauda.image.v1.TagReference"
+	return "io.alauda.image.api.image.v1.TagReference"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in TagReferencePolicy) OpenAPIModelName() string {
-	return "io.alauda.image.v1.TagReferencePolicy"
+	return "io.alauda.image.api.image.v1.TagReferencePolicy"
 }

@@ -12,6 +12,6 @@
 //
 // +k8s:deepcopy-gen=package,register
 // +k8s:openapi-gen=true
-// +k8s:openapi-model-package=io.alauda.operator.imageregistry.v1
+// +k8s:openapi-model-package=io.alauda.image.api.imageregistry.v1
 // +groupName=imageregistry.operator.alauda.io
 package v1

@@ -25,6 +25,1599 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: io.alauda.image.api.image.v1.Image
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: dockerImageConfig
+      type:
+        scalar: string
+    - name: dockerImageLayers
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.ImageLayer
+          elementRelationship: atomic
+    - name: dockerImageManifest
+      type:
+        scalar: string
+    - name: dockerImageManifestMediaType
+      type:
+        scalar: string
+    - name: dockerImageManifests
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.ImageManifest
+          elementRelationship: atomic
+    - name: dockerImageMetadata
+      type:
+        namedType: __untyped_atomic_
+    - name: dockerImageMetadataVersion
+      type:
+        scalar: string
+    - name: dockerImageReference
+      type:
+        scalar: string
+    - name: dockerImageSignatures
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+      default: {}
+    - name: signatures
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.ImageSignature
+          elementRelationship: atomic
+- name: io.alauda.image.api.image.v1.ImageLayer
+  map:
+    fields:
+    - name: mediaType
+      type:
+        scalar: string
+      default: ""
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: size
+      type:
+        scalar: numeric
+      default: 0
+- name: io.alauda.image.api.image.v1.ImageLookupPolicy
+  map:
+    fields:
+    - name: local
+      type:
+        scalar: boolean
+      default: false
+- name: io.alauda.image.api.image.v1.ImageManifest
+  map:
+    fields:
+    - name: architecture
+      type:
+        scalar: string
+      default: ""
+    - name: digest
+      type:
+        scalar: string
+      default: ""
+    - name: manifestSize
+      type:
+        scalar: numeric
+      default: 0
+    - name: mediaType
+      type:
+        scalar: string
+      default: ""
+    - name: os
+      type:
+        scalar: string
+      default: ""
+    - name: variant
+      type:
+        scalar: string
+- name: io.alauda.image.api.image.v1.ImageSignature
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.SignatureCondition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: content
+      type:
+        scalar: string
+    - name: created
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: imageIdentity
+      type:
+        scalar: string
+    - name: issuedBy
+      type:
+        namedType: io.alauda.image.api.image.v1.SignatureIssuer
+    - name: issuedTo
+      type:
+        namedType: io.alauda.image.api.image.v1.SignatureSubject
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+      default: {}
+    - name: signedClaims
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: type
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.image.v1.ImageStream
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+      default: {}
+    - name: spec
+      type:
+        namedType: io.alauda.image.api.image.v1.ImageStreamSpec
+      default: {}
+    - name: status
+      type:
+        namedType: io.alauda.image.api.image.v1.ImageStreamStatus
+      default: {}
+- name: io.alauda.image.api.image.v1.ImageStreamSpec
+  map:
+    fields:
+    - name: dockerImageRepository
+      type:
+        scalar: string
+    - name: lookupPolicy
+      type:
+        namedType: io.alauda.image.api.image.v1.ImageLookupPolicy
+      default: {}
+    - name: tags
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.TagReference
+          elementRelationship: associative
+          keys:
+          - name
+- name: io.alauda.image.api.image.v1.ImageStreamStatus
+  map:
+    fields:
+    - name: dockerImageRepository
+      type:
+        scalar: string
+      default: ""
+    - name: publicDockerImageRepository
+      type:
+        scalar: string
+    - name: tags
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.NamedTagEventList
+          elementRelationship: associative
+          keys:
+          - tag
+- name: io.alauda.image.api.image.v1.NamedTagEventList
+  map:
+    fields:
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.TagEventCondition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: items
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.image.v1.TagEvent
+          elementRelationship: atomic
+    - name: tag
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.image.v1.SignatureCondition
+  map:
+    fields:
+    - name: lastProbeTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: lastTransitionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: status
+      type:
+        scalar: string
+      default: ""
+    - name: type
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.image.v1.SignatureIssuer
+  map:
+    fields:
+    - name: commonName
+      type:
+        scalar: string
+    - name: organization
+      type:
+        scalar: string
+- name: io.alauda.image.api.image.v1.SignatureSubject
+  map:
+    fields:
+    - name: commonName
+      type:
+        scalar: string
+    - name: organization
+      type:
+        scalar: string
+    - name: publicKeyID
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.image.v1.TagEvent
+  map:
+    fields:
+    - name: created
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: dockerImageReference
+      type:
+        scalar: string
+      default: ""
+    - name: generation
+      type:
+        scalar: numeric
+      default: 0
+    - name: image
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.image.v1.TagEventCondition
+  map:
+    fields:
+    - name: generation
+      type:
+        scalar: numeric
+      default: 0
+    - name: lastTransitionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: status
+      type:
+        scalar: string
+      default: ""
+    - name: type
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.image.v1.TagImportPolicy
+  map:
+    fields:
+    - name: importMode
+      type:
+        scalar: string
+    - name: insecure
+      type:
+        scalar: boolean
+    - name: scheduled
+      type:
+        scalar: boolean
+- name: io.alauda.image.api.image.v1.TagReference
+  map:
+    fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: from
+      type:
+        namedType: io.k8s.api.core.v1.ObjectReference
+    - name: generation
+      type:
+        scalar: numeric
+    - name: importPolicy
+      type:
+        namedType: io.alauda.image.api.image.v1.TagImportPolicy
+      default: {}
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: reference
+      type:
+        scalar: boolean
+    - name: referencePolicy
+      type:
+        namedType: io.alauda.image.api.image.v1.TagReferencePolicy
+      default: {}
+- name: io.alauda.image.api.image.v1.TagReferencePolicy
+  map:
+    fields:
+    - name: type
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.imageregistry.v1.AuthSpec
+  map:
+    fields:
+    - name: oidc
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.OIDCSpec
+      default: {}
+- name: io.alauda.image.api.imageregistry.v1.AzureStorage
+  map:
+    fields:
+    - name: accountName
+      type:
+        scalar: string
+    - name: cloudName
+      type:
+        scalar: string
+    - name: container
+      type:
+        scalar: string
+    - name: rootDirectory
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.CertificateStatus
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: io.alauda.image.api.imageregistry.v1.CloudFrontSpec
+  map:
+    fields:
+    - name: baseURL
+      type:
+        scalar: string
+      default: ""
+    - name: duration
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: keypairID
+      type:
+        scalar: string
+      default: ""
+    - name: privateKey
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.SecretKeyReference
+      default: {}
+- name: io.alauda.image.api.imageregistry.v1.Config
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+      default: {}
+    - name: spec
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ConfigSpec
+      default: {}
+    - name: status
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ConfigStatus
+      default: {}
+- name: io.alauda.image.api.imageregistry.v1.ConfigMapReference
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.ConfigSpec
+  map:
+    fields:
+    - name: additionalTrustedCA
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ConfigMapReference
+      default: {}
+    - name: affinity
+      type:
+        namedType: io.k8s.api.core.v1.Affinity
+    - name: auth
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.AuthSpec
+      default: {}
+    - name: defaultRoute
+      type:
+        scalar: boolean
+    - name: disableRedirect
+      type:
+        scalar: boolean
+    - name: httpSecret
+      type:
+        scalar: string
+    - name: imageAPI
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ImageAPISpec
+      default: {}
+    - name: imagePullSecret
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ImagePullSecretSpec
+      default: {}
+    - name: ingress
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.IngressSpec
+      default: {}
+    - name: logLevel
+      type:
+        scalar: string
+    - name: logging
+      type:
+        scalar: numeric
+    - name: managementState
+      type:
+        scalar: string
+      default: ""
+    - name: nodeSelector
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: observedConfig
+      type:
+        namedType: __untyped_atomic_
+    - name: operatorLogLevel
+      type:
+        scalar: string
+    - name: proxy
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ProxySpec
+      default: {}
+    - name: readOnly
+      type:
+        scalar: boolean
+    - name: replicas
+      type:
+        scalar: numeric
+    - name: requests
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.RequestsSpec
+      default: {}
+    - name: resources
+      type:
+        namedType: io.k8s.api.core.v1.ResourceRequirements
+        elementRelationship: atomic
+    - name: rolloutStrategy
+      type:
+        scalar: string
+    - name: routes
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.imageregistry.v1.RouteSpec
+          elementRelationship: associative
+          keys:
+          - name
+    - name: storage
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.StorageSpec
+      default: {}
+    - name: tolerations
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.Toleration
+          elementRelationship: atomic
+    - name: topologySpreadConstraints
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.TopologySpreadConstraint
+          elementRelationship: atomic
+    - name: unsupportedConfigOverrides
+      type:
+        namedType: __untyped_atomic_
+- name: io.alauda.image.api.imageregistry.v1.ConfigStatus
+  map:
+    fields:
+    - name: certificates
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.imageregistry.v1.CertificateStatus
+          elementRelationship: associative
+          keys:
+          - name
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.imageregistry.v1.OperatorCondition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: externalRegistryHostnames
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: generations
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.imageregistry.v1.GenerationStatus
+          elementRelationship: associative
+          keys:
+          - group
+          - resource
+          - namespace
+          - name
+    - name: imageAPIStorage
+      type:
+        scalar: string
+    - name: internalRegistryHostname
+      type:
+        scalar: string
+    - name: lastPrune
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.LastPruneStatus
+    - name: latestAvailableRevision
+      type:
+        scalar: numeric
+    - name: nodeCA
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ReadyCount
+      default: {}
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: pullSecrets
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ReadyCount
+      default: {}
+    - name: readyReplicas
+      type:
+        scalar: numeric
+      default: 0
+    - name: replicas
+      type:
+        scalar: numeric
+    - name: replicasReason
+      type:
+        scalar: string
+    - name: rolloutStrategy
+      type:
+        scalar: string
+    - name: storage
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.StorageSpec
+    - name: storageManaged
+      type:
+        scalar: boolean
+    - name: version
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.EmptyDirStorage
+  map:
+    fields:
+    - name: sizeLimit
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+- name: io.alauda.image.api.imageregistry.v1.EtcdSpec
+  map:
+    fields:
+    - name: endpoints
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: prefix
+      type:
+        scalar: string
+    - name: secretName
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.GCSStorage
+  map:
+    fields:
+    - name: bucket
+      type:
+        scalar: string
+    - name: keyID
+      type:
+        scalar: string
+    - name: projectID
+      type:
+        scalar: string
+    - name: region
+      type:
+        scalar: string
+    - name: rootDirectory
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.GenerationStatus
+  map:
+    fields:
+    - name: group
+      type:
+        scalar: string
+      default: ""
+    - name: hash
+      type:
+        scalar: string
+    - name: lastGeneration
+      type:
+        scalar: numeric
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: namespace
+      type:
+        scalar: string
+      default: ""
+    - name: resource
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.imageregistry.v1.IBMCOSStorage
+  map:
+    fields:
+    - name: bucket
+      type:
+        scalar: string
+    - name: endpoint
+      type:
+        scalar: string
+    - name: location
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.ImageAPISpec
+  map:
+    fields:
+    - name: allowedRegistriesForImport
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.imageregistry.v1.RegistryLocation
+          elementRelationship: atomic
+    - name: config
+      type:
+        namedType: __untyped_atomic_
+    - name: imageLookup
+      type:
+        scalar: boolean
+    - name: importMode
+      type:
+        scalar: string
+    - name: nodeSelector
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: replicas
+      type:
+        scalar: numeric
+    - name: resources
+      type:
+        namedType: io.k8s.api.core.v1.ResourceRequirements
+        elementRelationship: atomic
+    - name: storage
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ImageStorageSpec
+      default: {}
+    - name: tolerations
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.Toleration
+          elementRelationship: atomic
+- name: io.alauda.image.api.imageregistry.v1.ImagePruner
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+      default: {}
+    - name: spec
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ImagePrunerSpec
+      default: {}
+    - name: status
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ImagePrunerStatus
+      default: {}
+- name: io.alauda.image.api.imageregistry.v1.ImagePrunerSpec
+  map:
+    fields:
+    - name: activeDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: affinity
+      type:
+        namedType: io.k8s.api.core.v1.Affinity
+    - name: failedJobsHistoryLimit
+      type:
+        scalar: numeric
+    - name: ignoreInvalidImageReferences
+      type:
+        scalar: boolean
+    - name: keepTagRevisions
+      type:
+        scalar: numeric
+    - name: keepYoungerThan
+      type:
+        scalar: numeric
+    - name: keepYoungerThanDuration
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: logLevel
+      type:
+        scalar: string
+    - name: nodeSelector
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: pruneRegistry
+      type:
+        scalar: boolean
+    - name: resources
+      type:
+        namedType: io.k8s.api.core.v1.ResourceRequirements
+        elementRelationship: atomic
+    - name: schedule
+      type:
+        scalar: string
+    - name: startingDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: successfulJobsHistoryLimit
+      type:
+        scalar: numeric
+    - name: suspend
+      type:
+        scalar: boolean
+    - name: timeZone
+      type:
+        scalar: string
+    - name: tolerations
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.Toleration
+          elementRelationship: atomic
+- name: io.alauda.image.api.imageregistry.v1.ImagePrunerStatus
+  map:
+    fields:
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.alauda.image.api.imageregistry.v1.OperatorCondition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: lastRun
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.PruneRunStatus
+    - name: observedGeneration
+      type:
+        scalar: numeric
+- name: io.alauda.image.api.imageregistry.v1.ImagePullSecretSpec
+  map:
+    fields:
+    - name: additionalRegistryHosts
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: admission
+      type:
+        scalar: string
+    - name: grantNamespacePull
+      type:
+        scalar: boolean
+    - name: ignoreSystemNamespaces
+      type:
+        scalar: boolean
+    - name: ignoredNamespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: managementState
+      type:
+        scalar: string
+    - name: tokenAudience
+      type:
+        scalar: string
+    - name: tokenExpirationSeconds
+      type:
+        scalar: numeric
+- name: io.alauda.image.api.imageregistry.v1.ImageStorageSpec
+  map:
+    fields:
+    - name: etcd
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.EtcdSpec
+    - name: type
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.IngressSpec
+  map:
+    fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: className
+      type:
+        scalar: string
+    - name: domain
+      type:
+        scalar: string
+    - name: labels
+      type:
+        map:
+          elementType:
+            scalar: string
+- name: io.alauda.image.api.imageregistry.v1.LastPruneStatus
+  map:
+    fields:
+    - name: completionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: result
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.OIDCSpec
+  map:
+    fields:
+    - name: caConfigMap
+      type:
+        scalar: string
+    - name: clientID
+      type:
+        scalar: string
+    - name: groupsClaim
+      type:
+        scalar: string
+    - name: groupsPrefix
+      type:
+        scalar: string
+    - name: issuerURL
+      type:
+        scalar: string
+    - name: usernameClaim
+      type:
+        scalar: string
+    - name: usernamePrefix
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.OperatorCondition
+  map:
+    fields:
+    - name: lastTransitionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: status
+      type:
+        scalar: string
+      default: ""
+    - name: type
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.imageregistry.v1.PVCStorage
+  map:
+    fields:
+    - name: accessModes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: claim
+      type:
+        scalar: string
+    - name: size
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: storageClassName
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.ProxySpec
+  map:
+    fields:
+    - name: http
+      type:
+        scalar: string
+    - name: https
+      type:
+        scalar: string
+    - name: noProxy
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.PruneRunStatus
+  map:
+    fields:
+    - name: blobsDeleted
+      type:
+        scalar: numeric
+    - name: bytesReclaimed
+      type:
+        scalar: numeric
+    - name: completionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: failed
+      type:
+        scalar: numeric
+    - name: imageStreamsUpdated
+      type:
+        scalar: numeric
+    - name: imagesDeleted
+      type:
+        scalar: numeric
+    - name: layerLinksDeleted
+      type:
+        scalar: numeric
+    - name: manifestLinksDeleted
+      type:
+        scalar: numeric
+    - name: result
+      type:
+        scalar: string
+    - name: skipped
+      type:
+        scalar: numeric
+    - name: startTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: tagRevisionsDeleted
+      type:
+        scalar: numeric
+- name: io.alauda.image.api.imageregistry.v1.ReadyCount
+  map:
+    fields:
+    - name: desired
+      type:
+        scalar: numeric
+      default: 0
+    - name: ready
+      type:
+        scalar: numeric
+      default: 0
+- name: io.alauda.image.api.imageregistry.v1.RegistryLocation
+  map:
+    fields:
+    - name: domainName
+      type:
+        scalar: string
+      default: ""
+    - name: insecure
+      type:
+        scalar: boolean
+- name: io.alauda.image.api.imageregistry.v1.RequestLimits
+  map:
+    fields:
+    - name: maxInQueue
+      type:
+        scalar: numeric
+    - name: maxRunning
+      type:
+        scalar: numeric
+    - name: maxWaitInQueue
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+- name: io.alauda.image.api.imageregistry.v1.RequestsSpec
+  map:
+    fields:
+    - name: read
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.RequestLimits
+      default: {}
+    - name: write
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.RequestLimits
+      default: {}
+    elementRelationship: atomic
+- name: io.alauda.image.api.imageregistry.v1.RouteSpec
+  map:
+    fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: hostname
+      type:
+        scalar: string
+    - name: ingressClassName
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: secretName
+      type:
+        scalar: string
+- name: io.alauda.image.api.imageregistry.v1.S3Storage
+  map:
+    fields:
+    - name: bucket
+      type:
+        scalar: string
+    - name: chunkSizeMiB
+      type:
+        scalar: numeric
+    - name: cloudFront
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.CloudFrontSpec
+    - name: encrypt
+      type:
+        scalar: boolean
+    - name: keyID
+      type:
+        scalar: string
+    - name: region
+      type:
+        scalar: string
+    - name: regionEndpoint
+      type:
+        scalar: string
+    - name: rootDirectory
+      type:
+        scalar: string
+    - name: trustedCA
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.ConfigMapReference
+      default: {}
+    - name: virtualHostedStyle
+      type:
+        scalar: boolean
+- name: io.alauda.image.api.imageregistry.v1.SecretKeyReference
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: ""
+    - name: name
+      type:
+        scalar: string
+      default: ""
+- name: io.alauda.image.api.imageregistry.v1.StorageSpec
+  map:
+    fields:
+    - name: azure
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.AzureStorage
+    - name: emptyDir
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.EmptyDirStorage
+    - name: gcs
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.GCSStorage
+    - name: ibmcos
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.IBMCOSStorage
+    - name: managementState
+      type:
+        scalar: string
+    - name: oss
+      type:
+        namedType: __untyped_atomic_
+    - name: pvc
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.PVCStorage
+    - name: s3
+      type:
+        namedType: io.alauda.image.api.imageregistry.v1.S3Storage
+    - name: swift
+      type:
+        namedType: __untyped_atomic_
+- name: io.k8s.api.core.v1.Affinity
+  map:
+    fields:
+    - name: nodeAffinity
+      type:
+        namedType: io.k8s.api.core.v1.NodeAffinity
+    - name: podAffinity
+      type:
+        namedType: io.k8s.api.core.v1.PodAffinity
+    - name: podAntiAffinity
+      type:
+        namedType: io.k8s.api.core.v1.PodAntiAffinity
+- name: io.k8s.api.core.v1.NodeAffinity
+  map:
+    fields:
+    - name: preferredDuringSchedulingIgnoredDuringExecution
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.PreferredSchedulingTerm
+          elementRelationship: atomic
+    - name: requiredDuringSchedulingIgnoredDuringExecution
+      type:
+        namedType: io.k8s.api.core.v1.NodeSelector
+- name: io.k8s.api.core.v1.NodeSelector
+  map:
+    fields:
+    - name: nodeSelectorTerms
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.NodeSelectorTerm
+          elementRelationship: atomic
+    elementRelationship: atomic
+- name: io.k8s.api.core.v1.NodeSelectorRequirement
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: ""
+    - name: operator
+      type:
+        scalar: string
+      default: ""
+    - name: values
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+- name: io.k8s.api.core.v1.NodeSelectorTerm
+  map:
+    fields:
+    - name: matchExpressions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.NodeSelectorRequirement
+          elementRelationship: atomic
+    - name: matchFields
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.NodeSelectorRequirement
+          elementRelationship: atomic
+    elementRelationship: atomic
+- name: io.k8s.api.core.v1.ObjectReference
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: fieldPath
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: resourceVersion
+      type:
+        scalar: string
+    - name: uid
+      type:
+        scalar: string
+    elementRelationship: atomic
+- name: io.k8s.api.core.v1.PodAffinity
+  map:
+    fields:
+    - name: preferredDuringSchedulingIgnoredDuringExecution
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.WeightedPodAffinityTerm
+          elementRelationship: atomic
+    - name: requiredDuringSchedulingIgnoredDuringExecution
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.PodAffinityTerm
+          elementRelationship: atomic
+- name: io.k8s.api.core.v1.PodAffinityTerm
+  map:
+    fields:
+    - name: labelSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+    - name: matchLabelKeys
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: mismatchLabelKeys
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: namespaceSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: topologyKey
+      type:
+        scalar: string
+      default: ""
+- name: io.k8s.api.core.v1.PodAntiAffinity
+  map:
+    fields:
+    - name: preferredDuringSchedulingIgnoredDuringExecution
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.WeightedPodAffinityTerm
+          elementRelationship: atomic
+    - name: requiredDuringSchedulingIgnoredDuringExecution
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.PodAffinityTerm
+          elementRelationship: atomic
+- name: io.k8s.api.core.v1.PreferredSchedulingTerm
+  map:
+    fields:
+    - name: preference
+      type:
+        namedType: io.k8s.api.core.v1.NodeSelectorTerm
+      default: {}
+    - name: weight
+      type:
+        scalar: numeric
+      default: 0
+- name: io.k8s.api.core.v1.ResourceClaim
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: request
+      type:
+        scalar: string
+- name: io.k8s.api.core.v1.ResourceRequirements
+  map:
+    fields:
+    - name: claims
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.ResourceClaim
+          elementRelationship: associative
+          keys:
+          - name
+    - name: limits
+      type:
+        map:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: requests
+      type:
+        map:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+- name: io.k8s.api.core.v1.Toleration
+  map:
+    fields:
+    - name: effect
+      type:
+        scalar: string
+    - name: key
+      type:
+        scalar: string
+    - name: operator
+      type:
+        scalar: string
+    - name: tolerationSeconds
+      type:
+        scalar: numeric
+    - name: value
+      type:
+        scalar: string
+- name: io.k8s.api.core.v1.TopologySpreadConstraint
+  map:
+    fields:
+    - name: labelSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+    - name: matchLabelKeys
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: maxSkew
+      type:
+        scalar: numeric
+      default: 0
+    - name: minDomains
+      type:
+        scalar: numeric
+    - name: nodeAffinityPolicy
+      type:
+        scalar: string
+    - name: nodeTaintsPolicy
+      type:
+        scalar: string
+    - name: topologyKey
+      type:
+        scalar: string
+      default: ""
+    - name: whenUnsatisfiable
+      type:
+        scalar: string
+      default: ""
+- name: io.k8s.api.core.v1.WeightedPodAffinityTerm
+  map:
+    fields:
+    - name: podAffinityTerm
+      type:
+        namedType: io.k8s.api.core.v1.PodAffinityTerm
+      default: {}
+    - name: weight
+      type:
+        scalar: numeric
+      default: 0
+- name: io.k8s.apimachinery.pkg.api.resource.Quantity
+  scalar: untyped
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+  scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+  map:
+    fields:
+    - name: matchExpressions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement
+          elementRelationship: atomic
+    - name: matchLabels
+      type:
+        map:
+          elementType:
+            scalar: string
+    elementRelationship: atomic
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: ""
+    - name: operator
+      type:
+        scalar: string
+      default: ""
+    - name: values
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: fieldsType
+      type:
+        scalar: string
+    - name: fieldsV1
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1
+    - name: manager
+      type:
+        scalar: string
+    - name: operation
+      type:
+        scalar: string
+    - name: subresource
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+  map:
+    fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: creationTimestamp
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: deletionGracePeriodSeconds
+      type:
+        scalar: numeric
+    - name: deletionTimestamp
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: finalizers
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: generateName
+      type:
+        scalar: string
+    - name: generation
+      type:
+        scalar: numeric
+    - name: labels
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: managedFields
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry
+          elementRelationship: atomic
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: ownerReferences
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference
+          elementRelationship: associative
+          keys:
+          - uid
+    - name: resourceVersion
+      type:
+        scalar: string
+    - name: selfLink
+      type:
+        scalar: string
+    - name: uid
+      type:
+        scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+      default: ""
+    - name: blockOwnerDeletion
+      type:
+        scalar: boolean
+    - name: controller
+      type:
+        scalar: boolean
+    - name: kind
+      type:
+        scalar: string
+      default: ""
+    - name: name
+      type:
+        scalar: string
+      default: ""
+    - name: uid
+      type:
+        scalar: string
+      default: ""
+    elementRelationship: atomic
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+  scalar: untyped
+- name: io.k8s.apimachinery.pkg.runtime.RawExtension
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
 - name: __untyped_atomic_
   scalar: untyped
   list:

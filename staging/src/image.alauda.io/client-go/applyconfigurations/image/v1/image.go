@@ -5,9 +5,12 @@
 package v1
 
 import (
+	imagev1 "image.alauda.io/api/image/v1"
+	internal "image.alauda.io/client-go/applyconfigurations/internal"
 	apismetav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtime "k8s.io/apimachinery/pkg/runtime"
 	types "k8s.io/apimachinery/pkg/types"
+	managedfields "k8s.io/apimachinery/pkg/util/managedfields"
 	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -54,6 +57,40 @@ func Image(name string) *ImageApplyConfiguration {
 	b.WithKind("Image")
 	b.WithAPIVersion("image.alauda.io/v1")
 	return b
+}
+
+// ExtractImageFrom extracts the applied configuration owned by fieldManager from
+// image for the specified subresource. Pass an empty string for subresource to extract
+// the main resource. Common subresources include "status", "scale", etc.
+// image must be a unmodified Image API object that was retrieved from the Kubernetes API.
+// ExtractImageFrom provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractImageFrom(image *imagev1.Image, fieldManager string, subresource string) (*ImageApplyConfiguration, error) {
+	b := &ImageApplyConfiguration{}
+	err := managedfields.ExtractInto(image, internal.Parser().Type("io.alauda.image.api.image.v1.Image"), fieldManager, b, subresource)
+	if err != nil {
+		return nil, err
+	}
+	b.WithName(image.Name)
+
+	b.WithKind("Image")
+	b.WithAPIVersion("image.alauda.io/v1")
+	return b, nil
+}
+
+// ExtractImage extracts the applied configuration owned by fieldManager from
+// image. If no managedFields are found in image for fieldManager, a
+// ImageApplyConfiguration is returned with only the Name, Namespace (if applicable),
+// APIVersion and Kind populated. It is possible that no managed fields were found for because other
+// field managers have taken ownership of all the fields previously owned by fieldManager, or because
+// the fieldManager never owned fields any fields.
+// image must be a unmodified Image API object that was retrieved from the Kubernetes API.
+// ExtractImage provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractImage(image *imagev1.Image, fieldManager string) (*ImageApplyConfiguration, error) {
+	return ExtractImageFrom(image, fieldManager, "")
 }
 
 func (b ImageApplyConfiguration) IsApplyConfiguration() {}

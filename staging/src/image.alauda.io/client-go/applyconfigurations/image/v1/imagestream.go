@@ -5,8 +5,11 @@
 package v1
 
 import (
+	imagev1 "image.alauda.io/api/image/v1"
+	internal "image.alauda.io/client-go/applyconfigurations/internal"
 	apismetav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	types "k8s.io/apimachinery/pkg/types"
+	managedfields "k8s.io/apimachinery/pkg/util/managedfields"
 	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -34,6 +37,59 @@ func ImageStream(name, namespace string) *ImageStreamApplyConfiguration {
 	b.WithKind("ImageStream")
 	b.WithAPIVersion("image.alauda.io/v1")
 	return b
+}
+
+// ExtractImageStreamFrom extracts the applied configuration owned by fieldManager from
+// imageStream for the specified subresource. Pass an empty string for subresource to extract
+// the main resource. Common subresources include "status", "scale", etc.
+// imageStream must be a unmodified ImageStream API object that was retrieved from the Kubernetes API.
+// ExtractImageStreamFrom provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractImageStreamFrom(imageStream *imagev1.ImageStream, fieldManager string, subresource string) (*ImageStreamApplyConfiguration, error) {
+	b := &ImageStreamApplyConfiguration{}
+	err := managedfields.ExtractInto(imageStream, internal.Parser().Type("io.alauda.image.api.image.v1.ImageStream"), fieldManager, b, subresource)
+	if err != nil {
+		return nil, err
+	}
+	b.WithName(imageStream.Name)
+	b.WithNamespace(imageStream.Namespace)
+
+	b.WithKind("ImageStream")
+	b.WithAPIVersion("image.alauda.io/v1")
+	return b, nil
+}
+
+// ExtractImageStream extracts the applied configuration owned by fieldManager from
+// imageStream. If no managedFields are found in imageStream for fieldManager, a
+// ImageStreamApplyConfiguration is returned with only the Name, Namespace (if applicable),
+// APIVersion and Kind populated. It is possible that no managed fields were found for because other
+// field managers have taken ownership of all the fields previously owned by fieldManager, or because
+// the fieldManager never owned fields any fields.
+// imageStream must be a unmodified ImageStream API object that was retrieved from the Kubernetes API.
+// ExtractImageStream provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractImageStream(imageStream *imagev1.ImageStream, fieldManager string) (*ImageStreamApplyConfiguration, error) {
+	return ExtractImageStreamFrom(imageStream, fieldManager, "")
+}
+
+// ExtractImageStreamLayers extracts the applied configuration owned by fieldManager from
+// imageStream for the layers subresource.
+func ExtractImageStreamLayers(imageStream *imagev1.ImageStream, fieldManager string) (*ImageStreamApplyConfiguration, error) {
+	return ExtractImageStreamFrom(imageStream, fieldManager, "layers")
+}
+
+// ExtractImageStreamSecrets extracts the applied configuration owned by fieldManager from
+// imageStream for the secrets subresource.
+func ExtractImageStreamSecrets(imageStream *imagev1.ImageStream, fieldManager string) (*ImageStreamApplyConfiguration, error) {
+	return ExtractImageStreamFrom(imageStream, fieldManager, "secrets")
+}
+
+// ExtractImageStreamStatus extracts the applied configuration owned by fieldManager from
+// imageStream for the status subresource.
+func ExtractImageStreamStatus(imageStream *imagev1.ImageStream, fieldManager string) (*ImageStreamApplyConfiguration, error) {
+	return ExtractImageStreamFrom(imageStream, fieldManager, "status")
 }
 
 func (b ImageStreamApplyConfiguration) IsApplyConfiguration() {}

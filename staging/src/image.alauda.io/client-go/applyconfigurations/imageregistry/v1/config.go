@@ -5,8 +5,11 @@
 package v1
 
 import (
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	internal "image.alauda.io/client-go/applyconfigurations/internal"
 	apismetav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	types "k8s.io/apimachinery/pkg/types"
+	managedfields "k8s.io/apimachinery/pkg/util/managedfields"
 	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -32,6 +35,46 @@ func Config(name string) *ConfigApplyConfiguration {
 	b.WithKind("Config")
 	b.WithAPIVersion("imageregistry.operator.alauda.io/v1")
 	return b
+}
+
+// ExtractConfigFrom extracts the applied configuration owned by fieldManager from
+// config for the specified subresource. Pass an empty string for subresource to extract
+// the main resource. Common subresources include "status", "scale", etc.
+// config must be a unmodified Config API object that was retrieved from the Kubernetes API.
+// ExtractConfigFrom provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractConfigFrom(config *imageregistryv1.Config, fieldManager string, subresource string) (*ConfigApplyConfiguration, error) {
+	b := &ConfigApplyConfiguration{}
+	err := managedfields.ExtractInto(config, internal.Parser().Type("io.alauda.image.api.imageregistry.v1.Config"), fieldManager, b, subresource)
+	if err != nil {
+		return nil, err
+	}
+	b.WithName(config.Name)
+
+	b.WithKind("Config")
+	b.WithAPIVersion("imageregistry.operator.alauda.io/v1")
+	return b, nil
+}
+
+// ExtractConfig extracts the applied configuration owned by fieldManager from
+// config. If no managedFields are found in config for fieldManager, a
+// ConfigApplyConfiguration is returned with only the Name, Namespace (if applicable),
+// APIVersion and Kind populated. It is possible that no managed fields were found for because other
+// field managers have taken ownership of all the fields previously owned by fieldManager, or because
+// the fieldManager never owned fields any fields.
+// config must be a unmodified Config API object that was retrieved from the Kubernetes API.
+// ExtractConfig provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractConfig(config *imageregistryv1.Config, fieldManager string) (*ConfigApplyConfiguration, error) {
+	return ExtractConfigFrom(config, fieldManager, "")
+}
+
+// ExtractConfigStatus extracts the applied configuration owned by fieldManager from
+// config for the status subresource.
+func ExtractConfigStatus(config *imageregistryv1.Config, fieldManager string) (*ConfigApplyConfiguration, error) {
+	return ExtractConfigFrom(config, fieldManager, "status")
 }
 
 func (b ConfigApplyConfiguration) IsApplyConfiguration() {}

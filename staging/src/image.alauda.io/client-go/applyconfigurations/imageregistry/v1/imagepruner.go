@@ -5,8 +5,11 @@
 package v1
 
 import (
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	internal "image.alauda.io/client-go/applyconfigurations/internal"
 	apismetav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	types "k8s.io/apimachinery/pkg/types"
+	managedfields "k8s.io/apimachinery/pkg/util/managedfields"
 	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -32,6 +35,46 @@ func ImagePruner(name string) *ImagePrunerApplyConfiguration {
 	b.WithKind("ImagePruner")
 	b.WithAPIVersion("imageregistry.operator.alauda.io/v1")
 	return b
+}
+
+// ExtractImagePrunerFrom extracts the applied configuration owned by fieldManager from
+// imagePruner for the specified subresource. Pass an empty string for subresource to extract
+// the main resource. Common subresources include "status", "scale", etc.
+// imagePruner must be a unmodified ImagePruner API object that was retrieved from the Kubernetes API.
+// ExtractImagePrunerFrom provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractImagePrunerFrom(imagePruner *imageregistryv1.ImagePruner, fieldManager string, subresource string) (*ImagePrunerApplyConfiguration, error) {
+	b := &ImagePrunerApplyConfiguration{}
+	err := managedfields.ExtractInto(imagePruner, internal.Parser().Type("io.alauda.image.api.imageregistry.v1.ImagePruner"), fieldManager, b, subresource)
+	if err != nil {
+		return nil, err
+	}
+	b.WithName(imagePruner.Name)
+
+	b.WithKind("ImagePruner")
+	b.WithAPIVersion("imageregistry.operator.alauda.io/v1")
+	return b, nil
+}
+
+// ExtractImagePruner extracts the applied configuration owned by fieldManager from
+// imagePruner. If no managedFields are found in imagePruner for fieldManager, a
+// ImagePrunerApplyConfiguration is returned with only the Name, Namespace (if applicable),
+// APIVersion and Kind populated. It is possible that no managed fields were found for because other
+// field managers have taken ownership of all the fields previously owned by fieldManager, or because
+// the fieldManager never owned fields any fields.
+// imagePruner must be a unmodified ImagePruner API object that was retrieved from the Kubernetes API.
+// ExtractImagePruner provides a way to perform a extract/modify-in-place/apply workflow.
+// Note that an extracted apply configuration will contain fewer fields than what the fieldManager previously
+// applied if another fieldManager has updated or force applied any of the previously applied fields.
+func ExtractImagePruner(imagePruner *imageregistryv1.ImagePruner, fieldManager string) (*ImagePrunerApplyConfiguration, error) {
+	return ExtractImagePrunerFrom(imagePruner, fieldManager, "")
+}
+
+// ExtractImagePrunerStatus extracts the applied configuration owned by fieldManager from
+// imagePruner for the status subresource.
+func ExtractImagePrunerStatus(imagePruner *imageregistryv1.ImagePruner, fieldManager string) (*ImagePrunerApplyConfiguration, error) {
+	return ExtractImagePrunerFrom(imagePruner, fieldManager, "status")
 }
 
 func (b ImagePrunerApplyConfiguration) IsApplyConfiguration() {}
