@@ -12,10 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/klog/v2"
-)
 
-// ErrNotFinished says that an object is on its way out and the step must be repeated after it is gone.
-var ErrNotFinished = errors.New("not finished")
+	"image.alauda.io/registry/pkg/operator/fault"
+)
 
 // Options are what the applier works with; every field without a note is required.
 type Options struct {
@@ -27,9 +26,6 @@ type Options struct {
 	OwnedAnnotation string
 	// Event records a reason and a message; optional.
 	Event func(eventType, reason, message string)
-	// Corrected is told about every object that had been applied before and was changed by others;
-	// optional.
-	Corrected func(live *unstructured.Unstructured)
 }
 
 // Validate names the first field that is missing.
@@ -128,7 +124,7 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 	before := ""
 	if live != nil {
 		if live.GetDeletionTimestamp() != nil {
-			return live, false, fmt.Errorf("apply %s: it is being deleted: %w", ref, ErrNotFinished)
+			return live, false, fault.WaitingFor("%s to be gone before it is created again", ref)
 		}
 		owned, err := Owned(live, a.FieldManager)
 		if err != nil {
@@ -150,7 +146,7 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 	}
 	after, err := client.Apply(ctx, ref.Name, desired, metav1.ApplyOptions{FieldManager: a.FieldManager, Force: true})
 	if immutable(err) && kind.Recreate && live != nil {
-		return a.recreate(ctx, ref, live, err)
+		return a.recreate(ctx, ref, live)
 	}
 	if err != nil {
 		return live, false, fmt.Errorf("apply %s: %w", ref, err)
@@ -162,9 +158,6 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 		a.mu.Unlock()
 	}
 	klog.FromContext(ctx).V(2).Info("Applied", "object", ref.String(), "changed", changed)
-	if changed && live != nil && a.Corrected != nil {
-		a.Corrected(live)
-	}
 	return after, true, nil
 }
 
@@ -173,14 +166,14 @@ func immutable(err error) bool {
 }
 
 // recreate removes an object whose immutable field has to change; the next sync creates it anew.
-func (a *Applier) recreate(ctx context.Context, ref Ref, live *unstructured.Unstructured, cause error) (*unstructured.Unstructured, bool, error) {
+func (a *Applier) recreate(ctx context.Context, ref Ref, live *unstructured.Unstructured) (*unstructured.Unstructured, bool, error) {
 	if err := a.remove(ctx, ref, live); err != nil {
 		return live, false, err
 	}
 	if a.Event != nil {
 		a.Event("Normal", "Recreated", fmt.Sprintf("%s is deleted and created again, because a field that cannot be changed has to change", ref))
 	}
-	return live, true, fmt.Errorf("apply %s: recreated because of %w: %w", ref, cause, ErrNotFinished)
+	return live, true, fault.WaitingFor("%s to be gone before it is created again", ref)
 }
 
 // Owns says whether the operator may delete the object.
@@ -188,13 +181,11 @@ func (a *Applier) Owns(object *unstructured.Unstructured) bool {
 	return object.GetLabels()["app.kubernetes.io/managed-by"] == a.FieldManager || object.GetAnnotations()[a.OwnedAnnotation] == "true"
 }
 
-// Delete removes an object and its dependents in the foreground. It reports true once the object is gone.
-// An object that does not exist or does not belong to the operator counts as gone.
+// Delete removes an object, a workload together with its Pods. It reports true once the object is gone. An
+// object that does not exist or does not belong to the operator counts as gone. The cache decides about that:
+// it holds everything that may be deleted.
 func (a *Applier) Delete(ctx context.Context, ref Ref) (bool, error) {
-	live, err := a.Live(ctx, ref)
-	if err != nil {
-		return false, err
-	}
+	live := a.Cache.Get(ref)
 	if live == nil || !a.Owns(live) {
 		return true, nil
 	}
@@ -228,9 +219,12 @@ func (a *Applier) remove(ctx context.Context, ref Ref, live *unstructured.Unstru
 	if err != nil {
 		return err
 	}
-	uid, foreground := live.GetUID(), metav1.DeletePropagationForeground
+	uid, propagation := live.GetUID(), metav1.DeletePropagationBackground
+	if ref.Kind == "Deployment" || ref.Kind == "DaemonSet" {
+		propagation = metav1.DeletePropagationForeground
+	}
 	err = client.Delete(ctx, ref.Name, metav1.DeleteOptions{
-		PropagationPolicy: &foreground,
+		PropagationPolicy: &propagation,
 		Preconditions:     &metav1.Preconditions{UID: &uid},
 	})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {

@@ -29,7 +29,6 @@ func Scalar(value string) string {
 	return strconv.Quote(value)
 }
 
-
 // RegistryEnv is the environment of container registry, in a fixed order.
 func RegistryEnv(in Inputs) ([]corev1.EnvVar, error) {
 	spec := in.Config.Spec

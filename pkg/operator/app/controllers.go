@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/client-go/clientset/versioned"
+	registryinformers "image.alauda.io/client-go/informers/externalversions"
+	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/certificates"
+	"image.alauda.io/registry/pkg/operator/loglevel"
+	"image.alauda.io/registry/pkg/operator/namespacepull"
+	"image.alauda.io/registry/pkg/operator/notify"
+	"image.alauda.io/registry/pkg/operator/pruner"
+	"image.alauda.io/registry/pkg/operator/pullsecret"
+	"image.alauda.io/registry/pkg/operator/registryconfig"
+)
+
+// pullWorkers is the number of ServiceAccounts and namespaces worked on at a time.
+const pullWorkers = 10
+
+// controllers are everything that runs on the leader, with the caches that also a standby fills.
+type controllers struct {
+	o            Options
+	setVerbosity func(int)
+	caches       *caches
+	registry     *prometheus.Registry
+
+	kube       kubernetes.Interface
+	namespaced informers.SharedInformerFactory
+	cluster    informers.SharedInformerFactory
+	singletons registryinformers.SharedInformerFactory
+	owned      *apply.Cache
+	broadcast  record.EventBroadcaster
+
+	config        *registryconfig.Controller
+	certificates  *certificates.Controller
+	pruner        *pruner.Controller
+	pullSecrets   *pullsecret.Controller
+	namespacePull *namespacepull.Controller
+	configs       cache.SharedIndexInformer
+}
+
+func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, setVerbosity func(int), ready *caches) (*controllers, error) {
+	typed, err := versioned.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	untyped, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	pulls, err := kubernetes.NewForConfig(pullsecret.ClientConfig(config))
+	if err != nil {
+		return nil, fmt.Errorf("client of the pull secrets: %w", err)
+	}
+	c := &controllers{
+		o: o, setVerbosity: setVerbosity, caches: ready, registry: prometheus.NewRegistry(), kube: kube,
+		namespaced: informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(o.Settings.Namespace)),
+		cluster:    informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithTransform(trim)),
+		singletons: registryinformers.NewSharedInformerFactory(typed, 0),
+		owned:      apply.NewCache(untyped, o.Settings.Namespace, registryv1.LabelManagedBy+"="+registryv1.OperatorName, 0),
+		broadcast:  record.NewBroadcaster(),
+	}
+	c.configs = c.singletons.Imageregistry().V1().Configs().Informer()
+	events := notify.New(c.broadcast.NewRecorder(scheme.Scheme, corev1.EventSource{Component: registryv1.OperatorName}), clock.RealClock{})
+	applier, err := apply.New(apply.Options{
+		Client: untyped, Cache: c.owned, FieldManager: registryv1.OperatorName,
+		OwnedAnnotation: registryv1.OwnedAnnotation, Event: events.Event,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.newPullControllers(pulls, events); err != nil {
+		return nil, err
+	}
+	if err := c.newCoreControllers(typed, applier, events); err != nil {
+		return nil, err
+	}
+	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return c, nil
+}
+
+func (c *controllers) newPullControllers(client kubernetes.Interface, events *notify.Recorder) error {
+	var err error
+	namespaces := c.cluster.Core().V1().Namespaces()
+	c.pullSecrets, err = pullsecret.New(pullsecret.Options{
+		Client: client, Namespaced: c.namespaced, Namespaces: namespaces, Configs: c.configs,
+		Namespace: c.o.Settings.Namespace, ClusterDomain: c.o.Settings.ClusterDomain, Events: events.Event,
+	})
+	if err != nil {
+		return err
+	}
+	c.namespacePull, err = namespacepull.New(namespacepull.Options{
+		Client: client, Namespaces: namespaces, Configs: c.configs, Namespace: c.o.Settings.Namespace, Events: events.Event,
+	})
+	return err
+}
+
+func (c *controllers) newCoreControllers(typed versioned.Interface, applier *apply.Applier, events *notify.Recorder) error {
+	var err error
+	c.certificates, err = certificates.New(certificates.Options{
+		Client: c.kube, Namespaced: c.namespaced, Configs: c.configs, Namespace: c.o.Settings.Namespace,
+		ClusterDomain: c.o.Settings.ClusterDomain, Events: events.Event, OnChange: func() { c.config.Enqueue() },
+	})
+	if err != nil {
+		return err
+	}
+	configMetrics, err := registryconfig.NewMetrics(c.registry)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	prunerMetrics, err := pruner.NewMetrics(c.registry)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	c.config, err = registryconfig.New(registryconfig.Options{
+		Kube: c.kube, Configs: typed.ImageregistryV1().Configs(), ConfigInformer: c.configs, Applier: applier,
+		Namespaced: c.namespaced, Cluster: c.cluster, Settings: c.o.Settings,
+		Certificates: c.certificateState, PullSecrets: c.pullSecretState, Events: events.Event, Metrics: configMetrics,
+	})
+	if err != nil {
+		return err
+	}
+	c.pruner, err = pruner.New(pruner.Options{
+		Kube: c.kube, Pruners: typed.ImageregistryV1().ImagePruners(),
+		PrunerInformer: c.singletons.Imageregistry().V1().ImagePruners().Informer(), ConfigInformer: c.configs,
+		Applier: applier, Namespaced: c.namespaced, Settings: c.o.Settings, Metrics: prunerMetrics,
+	})
+	return err
+}
+
+// trim drops what no controller reads from objects of the whole cluster: a Node is large and changes often.
+func trim(object any) (any, error) {
+	if accessor, ok := object.(metav1.ObjectMetaAccessor); ok {
+		accessor.GetObjectMeta().SetManagedFields(nil)
+	}
+	if node, ok := object.(*corev1.Node); ok {
+		node.Annotations = nil
+		node.Spec = corev1.NodeSpec{}
+		node.Status = corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{ContainerRuntimeVersion: node.Status.NodeInfo.ContainerRuntimeVersion}}
+	}
+	return object, nil
+}
+
+// startCaches fills the caches, on the leader and on a standby.
+func (c *controllers) startCaches(ctx context.Context) {
+	c.namespaced.Start(ctx.Done())
+	c.cluster.Start(ctx.Done())
+	c.singletons.Start(ctx.Done())
+	c.owned.Start(ctx)
+	c.caches.add(
+		c.owned.HasSynced,
+		c.configs.HasSynced,
+		c.namespaced.Core().V1().Secrets().Informer().HasSynced,
+		c.namespaced.Core().V1().ConfigMaps().Informer().HasSynced,
+		c.namespaced.Core().V1().Services().Informer().HasSynced,
+		c.cluster.Core().V1().Namespaces().Informer().HasSynced,
+		c.cluster.Core().V1().Nodes().Informer().HasSynced,
+	)
+}
+
+// run starts the controllers and waits until they end with ctx.
+func (c *controllers) run(ctx context.Context) {
+	c.broadcast.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.kube.CoreV1().Events("")})
+	defer c.broadcast.Shutdown()
+	if err := loglevel.Watch(ctx, c.configs, c.setVerbosity); err != nil {
+		c.broadcast.Shutdown()
+		return
+	}
+	var group sync.WaitGroup
+	for _, start := range []func(context.Context){
+		c.config.Run,
+		c.pruner.Run,
+		func(ctx context.Context) { c.certificates.Run(ctx, 1) },
+		func(ctx context.Context) { c.pullSecrets.Run(ctx, pullWorkers) },
+		func(ctx context.Context) { c.namespacePull.Run(ctx, pullWorkers) },
+	} {
+		group.Go(func() { start(ctx) })
+	}
+	group.Wait()
+}
+
+func (c *controllers) metricsHandler() http.Handler {
+	return promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second})
+}
+
+// servingCertificate is the pair of the metrics listener, read from the cache at every handshake.
+func (c *controllers) servingCertificate() (*tls.Certificate, error) {
+	secret, err := c.namespaced.Core().V1().Secrets().Lister().Secrets(c.o.Settings.Namespace).Get(registryv1.SecretOperatorTLS)
+	if err != nil {
+		return nil, errors.New("the operator's certificate is not issued yet")
+	}
+	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return nil, fmt.Errorf("secret %s: %w", registryv1.SecretOperatorTLS, err)
+	}
+	return &pair, nil
+}

@@ -1,0 +1,137 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/render"
+	"image.alauda.io/registry/pkg/version"
+)
+
+const (
+	defaultPriorityClass = "system-cluster-critical"
+	defaultMonitoring    = "cpaas-system/prometheus-sa"
+	resolverFile         = "/etc/resolv.conf"
+)
+
+// Options are what the process is started with.
+type Options struct {
+	Kubeconfig     string
+	MetricsAddress string
+	HealthAddress  string
+	LeaderElect    bool
+	// Identity tells the holders of the lease apart.
+	Identity string
+	Settings render.Settings
+}
+
+// DefaultOptions are the documented defaults of the flags.
+func DefaultOptions() Options {
+	return Options{MetricsAddress: ":60000", HealthAddress: ":8081", LeaderElect: true}
+}
+
+// AddFlags defines the flags.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file; empty means the service account of the Pod")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of the HTTPS metrics")
+	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz, plain HTTP")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease cluster-image-registry-operator")
+}
+
+// ReadEnvironment completes the options from variables. A missing image is an error that names its variable.
+func (o *Options) ReadEnvironment(env func(string) (string, bool), readFile func(string) ([]byte, error)) error {
+	get := func(name, otherwise string) string {
+		if value, set := env(name); set && value != "" {
+			return value
+		}
+		return otherwise
+	}
+	var errs []error
+	required := func(name string) string {
+		value := get(name, "")
+		if value == "" {
+			errs = append(errs, fmt.Errorf("environment variable %s is required", name))
+		}
+		return value
+	}
+	required("OPERATOR_IMAGE")
+	o.Settings.Images = render.Images{
+		Registry:  required("RELATED_IMAGE_REGISTRY"),
+		APIServer: required("RELATED_IMAGE_API_SERVER"),
+		NodeCA:    required("RELATED_IMAGE_NODE_CA"),
+		Pruner:    required("RELATED_IMAGE_PRUNER"),
+	}
+	o.Settings.Namespace = get("POD_NAMESPACE", registryv1.DefaultNamespace)
+	o.Settings.Version = get("RELEASE_VERSION", version.Get().Version)
+	o.Settings.PriorityClass = defaultPriorityClass
+	if value, set := env("OPERAND_PRIORITY_CLASS"); set {
+		o.Settings.PriorityClass = value
+	}
+	o.Settings.Proxy = registryv1.ProxySpec{HTTP: get("HTTP_PROXY", ""), HTTPS: get("HTTPS_PROXY", ""), NoProxy: get("NO_PROXY", "")}
+	o.Settings.ClusterDomain = clusterDomain(get("CLUSTER_DOMAIN", ""), readFile)
+	o.Identity = get("POD_NAME", hostname())
+
+	var err error
+	if o.Settings.Monitoring, err = monitoring(env); err != nil {
+		errs = append(errs, fmt.Errorf("environment variable MONITORING_SERVICE_ACCOUNTS: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+func monitoring(env func(string) (string, bool)) ([]types.NamespacedName, error) {
+	list, set := env("MONITORING_SERVICE_ACCOUNTS")
+	if !set {
+		list = defaultMonitoring
+	}
+	return render.ParseMonitoring(list)
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return registryv1.OperatorName
+	}
+	return name
+}
+
+// clusterDomain is the given one, else the "svc.<domain>" search entry of the resolver, else cluster.local.
+func clusterDomain(given string, readFile func(string) ([]byte, error)) string {
+	if given != "" {
+		return given
+	}
+	data, err := readFile(resolverFile)
+	if err != nil {
+		return registryv1.DefaultClusterDomain
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] != "search" {
+			continue
+		}
+		for _, entry := range fields[1:] {
+			if domain, ok := strings.CutPrefix(entry, "svc."); ok && domain != "" {
+				return strings.TrimSuffix(domain, ".")
+			}
+		}
+	}
+	return registryv1.DefaultClusterDomain
+}
+
+// Validate checks the flags.
+func (o Options) Validate() error {
+	for _, flag := range []struct{ name, address string }{
+		{"--metrics-bind-address", o.MetricsAddress}, {"--health-probe-bind-address", o.HealthAddress},
+	} {
+		if _, _, err := net.SplitHostPort(flag.address); err != nil {
+			return fmt.Errorf("%s: %w", flag.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/serve"
+	"image.alauda.io/registry/pkg/version"
+)
+
+const (
+	// clientQPS is enough for one sync of everything without waiting.
+	clientQPS   = 100
+	clientBurst = 200
+	// crdPatience is how long the operator waits for its own CRDs.
+	crdPatience = 2 * time.Minute
+
+	leaseDuration = 137 * time.Second
+	renewDeadline = 107 * time.Second
+	retryPeriod   = 26 * time.Second
+)
+
+// errLostLease ends a process that is no longer the leader.
+var errLostLease = errors.New("the lease was lost")
+
+func run(ctx context.Context, o Options, setVerbosity func(int)) error {
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("client configuration: %w", err)
+	}
+	config.UserAgent = version.UserAgent(registryv1.OperatorName)
+	config.QPS, config.Burst = clientQPS, clientBurst
+	return RunWith(ctx, o, config, setVerbosity)
+}
+
+// RunWith runs the operator with a client configuration until ctx ends. It returns nil on an orderly end.
+func RunWith(ctx context.Context, o Options, config *rest.Config, setVerbosity func(int)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	parts := newCaches()
+	background := make(chan error, 2)
+	go func() { background <- serve.Listen(ctx, o.HealthAddress, serve.Health(parts.ready), nil) }()
+	if err := waitForCRDs(ctx, kube.Discovery()); err != nil {
+		return err
+	}
+	controllers, err := newControllers(o, config, kube, setVerbosity, parts)
+	if err != nil {
+		return err
+	}
+	guard, err := serve.NewGuard(kube)
+	if err != nil {
+		return err
+	}
+	go func() {
+		background <- serve.Listen(ctx, o.MetricsAddress, serve.Metrics(guard, controllers.metricsHandler()), controllers.servingCertificate)
+	}()
+	go func() {
+		if err := <-background; err != nil {
+			cancel(err)
+		}
+	}()
+	controllers.startCaches(ctx)
+	if o.LeaderElect {
+		err = lead(ctx, o, kube, controllers.run)
+	} else {
+		controllers.run(ctx)
+	}
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+// waitForCRDs waits until both kinds are served: without them nothing can be asked for.
+func waitForCRDs(ctx context.Context, client discovery.DiscoveryInterface) error {
+	group := registryv1.SchemeGroupVersion.String()
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, time.Second, crdPatience, true, func(context.Context) (bool, error) {
+		var list *metav1.APIResourceList
+		if list, last = client.ServerResourcesForGroupVersion(group); last != nil {
+			return false, nil
+		}
+		found := map[string]bool{}
+		for _, resource := range list.APIResources {
+			found[resource.Name] = true
+		}
+		return found["configs"] && found["imagepruners"], nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the kinds Config and ImagePruner of %s are not served after %s; apply manifests/crd: %w", group, crdPatience, errors.Join(last, err))
+	}
+	return nil
+}
+
+// lead runs work while this process holds the lease.
+func lead(ctx context.Context, o Options, kube kubernetes.Interface, work func(context.Context)) error {
+	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, o.Settings.Namespace, registryv1.OperatorName,
+		kube.CoreV1(), kube.CoordinationV1(), resourcelock.ResourceLockConfig{Identity: o.Identity})
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	lost := false
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		ReleaseOnCancel: true, Name: registryv1.OperatorName,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: work,
+			OnStoppedLeading: func() { lost = ctx.Err() == nil },
+			OnNewLeader: func(identity string) {
+				klog.FromContext(ctx).Info("Leader", "identity", identity, "self", identity == o.Identity)
+			},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("leader election: %w", err)
+	}
+	elector.Run(ctx)
+	if lost {
+		return errLostLease
+	}
+	return nil
+}

@@ -1,0 +1,315 @@
+package pruner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	batchlisters "k8s.io/client-go/listers/batch/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	client "image.alauda.io/client-go/clientset/versioned/typed/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/bootstrap"
+	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/render"
+)
+
+const (
+	controllerName = "pruner"
+	syncTimeout    = 30 * time.Second
+	minBackoff     = time.Second
+	maxBackoff     = 5 * time.Minute
+	resync         = 10 * time.Minute
+	graceRetry     = 30 * time.Second
+	// createdBy marks Jobs of the CronJob.
+	createdBy = "created-by"
+)
+
+// Options are what the controller works with; every field without a note is required.
+type Options struct {
+	Kube    kubernetes.Interface
+	Pruners client.ImagePrunerInterface
+	// PrunerInformer and ConfigInformer bring events; Config is also read from its cache.
+	PrunerInformer, ConfigInformer cache.SharedIndexInformer
+	Applier                        *apply.Applier
+	// Namespaced serves the operand namespace; the caller starts it after New.
+	Namespaced informers.SharedInformerFactory
+	Settings   render.Settings
+	// Clock defaults to the real one.
+	Clock clock.WithTicker
+	// Metrics is optional.
+	Metrics *Metrics
+}
+
+// Validate names the first field that is missing.
+func (o Options) Validate() error {
+	switch {
+	case o.Kube == nil || o.Pruners == nil || o.Applier == nil || o.Namespaced == nil:
+		return errors.New("pruner controller: Kube, Pruners, Applier and Namespaced are required")
+	case o.PrunerInformer == nil || o.ConfigInformer == nil:
+		return errors.New("pruner controller: PrunerInformer and ConfigInformer are required")
+	}
+	return o.Settings.Validate()
+}
+
+// Controller keeps the CronJob.
+type Controller struct {
+	Options
+	jobs         batchlisters.JobNamespaceLister
+	synced       []cache.InformerSynced
+	queue        workqueue.TypedRateLimitingInterface[string]
+	failingSince time.Time
+}
+
+// New prepares the controller and registers its event handlers.
+func New(o Options) (*Controller, error) {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	jobs := o.Namespaced.Batch().V1().Jobs()
+	c := &Controller{
+		Options: o,
+		jobs:    jobs.Lister().Jobs(o.Settings.Namespace),
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
+			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
+	}
+	for _, informer := range []cache.SharedIndexInformer{jobs.Informer(), o.PrunerInformer, o.ConfigInformer} {
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { c.Enqueue() },
+			UpdateFunc: func(any, any) { c.Enqueue() },
+			DeleteFunc: func(any) { c.Enqueue() },
+		})
+		if err != nil {
+			return nil, fmt.Errorf("pruner controller: watch: %w", err)
+		}
+		c.synced = append(c.synced, registration.HasSynced)
+	}
+	err := o.Applier.Cache.OnEvent(func(object *unstructured.Unstructured, repeated bool) {
+		if !repeated && object.GetLabels()[registryv1.LabelName] == registryv1.PrunerName {
+			c.Enqueue()
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pruner controller: %w", err)
+	}
+	c.synced = append(c.synced, o.Applier.Cache.HasSynced)
+	return c, nil
+}
+
+// Enqueue asks for a sync soon.
+func (c *Controller) Enqueue() { c.queue.Add(controllerName) }
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) {
+	defer utilruntime.HandleCrashWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return
+	}
+	go func() {
+		<-ctx.Done()
+		c.queue.ShutDown()
+	}()
+	c.Enqueue()
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		for c.processOne(ctx) {
+		}
+	}, time.Second)
+}
+
+func (c *Controller) processOne(ctx context.Context) bool {
+	key, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(key)
+	syncCtx, cancel := context.WithTimeout(ctx, syncTimeout)
+	again, err := c.Sync(syncCtx)
+	cancel()
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
+		c.queue.AddRateLimited(key)
+		return true
+	}
+	c.queue.Forget(key)
+	c.queue.AddAfter(key, again)
+	return true
+}
+
+// Sync brings the CronJob to what ImagePruner asks for, once, and reports.
+func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
+	pruner, err := c.Pruners.Get(ctx, registryv1.SingletonName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err := bootstrap.Pruner(ctx, c.Pruners)
+		return resync, err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read ImagePruner %s: %w", registryv1.SingletonName, err)
+	}
+	removed := c.registryRemoved()
+	err = c.apply(ctx, pruner, removed)
+	if removed {
+		err = errors.Join(err, c.stopJobs(ctx))
+	}
+	transient := fault.Sort(err).Transient
+	switch {
+	case len(transient) == 0:
+		c.failingSince = time.Time{}
+	case c.failingSince.IsZero():
+		c.failingSince = c.Clock.Now()
+	}
+	if reportErr := c.report(ctx, pruner, removed, err); reportErr != nil {
+		transient = append(transient, reportErr)
+	}
+	if len(transient) > 0 {
+		return graceRetry, errors.Join(transient...)
+	}
+	return resync, nil
+}
+
+// registryRemoved reads the cache: Config that does not exist counts as removed.
+func (c *Controller) registryRemoved() bool {
+	object, exists, err := c.ConfigInformer.GetStore().GetByKey(registryv1.SingletonName)
+	config, ok := object.(*registryv1.Config)
+	if err != nil || !exists || !ok {
+		return true
+	}
+	return config.DeletionTimestamp != nil || config.Spec.ManagementState == registryv1.Removed
+}
+
+func (c *Controller) apply(ctx context.Context, pruner *registryv1.ImagePruner, removed bool) error {
+	objects, err := render.PrunerAccess(c.Settings)
+	if err != nil {
+		return err
+	}
+	job, jobErr := render.PruneCronJob(c.Settings, pruner, removed)
+	if jobErr == nil {
+		objects = append(objects, job)
+	}
+	errs := []error{jobErr}
+	for _, object := range objects {
+		_, _, err := c.Applier.Apply(ctx, object)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// ownJobs are Jobs that the CronJob made; others in the namespace do not count.
+func (c *Controller) ownJobs() ([]*batchv1.Job, error) {
+	found, err := c.jobs.List(labels.SelectorFromSet(labels.Set{createdBy: registryv1.PrunerName}))
+	if err != nil {
+		return nil, fmt.Errorf("list Jobs of the pruner: %w", err)
+	}
+	var own []*batchv1.Job
+	for _, job := range found {
+		owner := metav1.GetControllerOf(job)
+		if owner != nil && owner.Kind == "CronJob" && owner.Name == registryv1.PrunerName {
+			own = append(own, job)
+		}
+	}
+	return own, nil
+}
+
+// stopJobs deletes Jobs that still run.
+func (c *Controller) stopJobs(ctx context.Context) error {
+	jobs, err := c.ownJobs()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	foreground := metav1.DeletePropagationForeground
+	for _, job := range jobs {
+		if end(job) != nil || job.DeletionTimestamp != nil {
+			continue
+		}
+		err := c.Kube.BatchV1().Jobs(job.Namespace).Delete(ctx, job.Name, metav1.DeleteOptions{
+			PropagationPolicy: &foreground,
+			Preconditions:     &metav1.Preconditions{UID: &job.UID},
+		})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			errs = append(errs, fmt.Errorf("delete Job %s: %w", job.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Controller) report(ctx context.Context, pruner *registryv1.ImagePruner, removed bool, applyErr error) error {
+	in := Input{Now: c.Clock.Now(), Pruner: pruner, RegistryRemoved: removed, Err: applyErr, FailingSince: c.failingSince}
+	object, err := c.Applier.Live(ctx, apply.Ref{Kind: "CronJob", Namespace: c.Settings.Namespace, Name: registryv1.PrunerName})
+	if err != nil {
+		return err
+	}
+	if object != nil {
+		in.CronJob = &batchv1.CronJob{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, in.CronJob); err != nil {
+			return fmt.Errorf("decode %s: %w", apply.Describe(object), err)
+		}
+	}
+	if in.Jobs, err = c.ownJobs(); err != nil {
+		return err
+	}
+	if in.Report, err = c.terminationMessage(ctx, LastFinished(in.Jobs)); err != nil {
+		return err
+	}
+	status := Decide(in)
+	c.Metrics.report(in.CronJob, status)
+	if equality.Semantic.DeepEqual(pruner.Status, status) {
+		return nil
+	}
+	next := pruner.DeepCopy()
+	next.Status = status
+	if _, err := c.Pruners.UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: registryv1.OperatorName}); err != nil {
+		return fmt.Errorf("write status of ImagePruner %s: %w", pruner.Name, err)
+	}
+	return nil
+}
+
+// terminationMessage reads the report that the pruner left in its Pod, empty when the Pod is gone or left
+// none.
+func (c *Controller) terminationMessage(ctx context.Context, job *batchv1.Job) (string, error) {
+	if job == nil {
+		return "", nil
+	}
+	pods, err := c.Kube.CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: labels.Set{batchv1.JobNameLabel: job.Name}.String(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("list Pods of Job %s: %w", job.Name, err)
+	}
+	for i := range pods.Items {
+		if message := terminated(&pods.Items[i]); message != "" {
+			return message, nil
+		}
+	}
+	return "", nil
+}
+
+func terminated(pod *corev1.Pod) string {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == registryv1.PrunerName && status.State.Terminated != nil {
+			return status.State.Terminated.Message
+		}
+	}
+	return ""
+}

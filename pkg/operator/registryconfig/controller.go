@@ -1,0 +1,198 @@
+package registryconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	client "image.alauda.io/client-go/clientset/versioned/typed/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/conditions"
+	"image.alauda.io/registry/pkg/operator/render"
+)
+
+const (
+	controllerName = "config"
+	// syncTimeout bounds one sync; longer work is a step that is repeated.
+	syncTimeout = 30 * time.Second
+	minBackoff  = time.Second
+	maxBackoff  = 5 * time.Minute
+	// resync is the longest time without a sync. It writes nothing when all is as wanted.
+	resync = 10 * time.Minute
+	// permanentRetry is for faults that can heal outside the cluster, waitingRetry for steps on their way
+	// whose end may bring no event, graceRetry for conditions that depend on the time.
+	permanentRetry = time.Minute
+	waitingRetry   = 5 * time.Second
+	graceRetry     = 30 * time.Second
+)
+
+// Options are what the controller works with. Every field without a note is required.
+type Options struct {
+	Kube    kubernetes.Interface
+	Configs client.ConfigInterface
+	// ConfigInformer brings the events of Config; its content is not used.
+	ConfigInformer cache.SharedIndexInformer
+	Applier        *apply.Applier
+	// Namespaced serves the operand namespace, Cluster nodes, storage classes and namespaces. The caller
+	// starts both after New.
+	Namespaced, Cluster informers.SharedInformerFactory
+	Settings            render.Settings
+	// Certificates and PullSecrets ask the other controllers how they are.
+	Certificates func() Certificates
+	PullSecrets  func() PullSecrets
+	// Events records an event on Config/cluster.
+	Events func(eventType, reason, message string)
+	// Clock defaults to the real one.
+	Clock clock.WithTicker
+	// Metrics is optional.
+	Metrics *Metrics
+}
+
+// Certificates is what the certificates controller knows.
+type Certificates struct {
+	Health   conditions.Controller
+	NotAfter []registryv1.CertificateStatus
+}
+
+// PullSecrets is what the pull-secret controller knows.
+type PullSecrets struct {
+	Health conditions.PullSecrets
+	Count  registryv1.ReadyCount
+}
+
+// Validate names the first field that is missing.
+func (o Options) Validate() error {
+	switch {
+	case o.Kube == nil || o.Configs == nil || o.ConfigInformer == nil:
+		return errors.New("config controller: Kube, Configs and ConfigInformer are required")
+	case o.Applier == nil || o.Namespaced == nil || o.Cluster == nil:
+		return errors.New("config controller: Applier, Namespaced and Cluster are required")
+	case o.Certificates == nil || o.PullSecrets == nil || o.Events == nil:
+		return errors.New("config controller: Certificates, PullSecrets and Events are required")
+	}
+	return o.Settings.Validate()
+}
+
+// Controller brings the cluster to what Config asks for.
+type Controller struct {
+	Options
+	listers listers
+	synced  []cache.InformerSynced
+	queue   workqueue.TypedRateLimitingInterface[string]
+	memory  memory
+}
+
+// memory is what is not worth an API object: it starts anew with the process, and only delays alarms.
+type memory struct {
+	failingSince     time.Time
+	nodeFailingSince time.Time
+	cleanupSince     time.Time
+	// pullSecretsWritten is when status.pullSecrets changed last.
+	pullSecretsWritten time.Time
+}
+
+// New prepares the controller and registers its event handlers.
+func New(o Options) (*Controller, error) {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Controller{
+		Options: o,
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
+			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
+	}
+	c.listers = newListers(o)
+	for _, informer := range append(c.listers.informers, o.ConfigInformer) {
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { c.Enqueue() },
+			UpdateFunc: func(before, after any) { c.enqueueChanged(before, after) },
+			DeleteFunc: func(any) { c.Enqueue() },
+		})
+		if err != nil {
+			return nil, fmt.Errorf("config controller: watch: %w", err)
+		}
+		c.synced = append(c.synced, registration.HasSynced)
+	}
+	err := o.Applier.Cache.OnEvent(func(object *unstructured.Unstructured, repeated bool) {
+		if !repeated && relevant(object) {
+			c.Enqueue()
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("config controller: %w", err)
+	}
+	c.synced = append(c.synced, o.Applier.Cache.HasSynced)
+	return c, nil
+}
+
+// relevant leaves out objects whose events are frequent and mean nothing here.
+func relevant(object *unstructured.Unstructured) bool {
+	return object.GetLabels()[registryv1.ManagedPullSecretLabel] == ""
+}
+
+func (c *Controller) enqueueChanged(before, after any) {
+	b, okB := before.(metav1.Object)
+	a, okA := after.(metav1.Object)
+	if okB && okA && a.GetResourceVersion() == b.GetResourceVersion() {
+		return
+	}
+	c.Enqueue()
+}
+
+// Enqueue asks for a sync soon.
+func (c *Controller) Enqueue() { c.queue.Add(controllerName) }
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) {
+	defer utilruntime.HandleCrashWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return
+	}
+	go func() {
+		<-ctx.Done()
+		c.queue.ShutDown()
+	}()
+	c.Enqueue()
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		for c.processOne(ctx) {
+		}
+	}, time.Second)
+}
+
+func (c *Controller) processOne(ctx context.Context) bool {
+	key, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(key)
+	started := c.Clock.Now()
+	syncCtx, cancel := context.WithTimeout(ctx, syncTimeout)
+	again, err := c.Sync(syncCtx)
+	cancel()
+	c.Metrics.observe(c.Clock.Now().Sub(started), err)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
+		c.queue.AddRateLimited(key)
+		return true
+	}
+	c.queue.Forget(key)
+	c.queue.AddAfter(key, again)
+	return true
+}

@@ -1,0 +1,224 @@
+package registryconfig
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sort"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
+	"k8s.io/client-go/tools/cache"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/render"
+	"image.alauda.io/registry/pkg/operator/storage"
+)
+
+// httpSecretBytes is the length of the key that signs upload state.
+const httpSecretBytes = 64
+
+// defaultClassAnnotation marks the cluster's default StorageClass.
+const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
+
+type listers struct {
+	secrets    corelisters.SecretNamespaceLister
+	configMaps corelisters.ConfigMapNamespaceLister
+	services   corelisters.ServiceNamespaceLister
+	claims     corelisters.PersistentVolumeClaimNamespaceLister
+	slices     discoverylisters.EndpointSliceNamespaceLister
+	nodes      corelisters.NodeLister
+	namespaces corelisters.NamespaceLister
+	classes    storagelisters.StorageClassLister
+	informers  []cache.SharedIndexInformer
+}
+
+func newListers(o Options) listers {
+	ns, core := o.Settings.Namespace, o.Namespaced.Core().V1()
+	cluster := o.Cluster.Core().V1()
+	discovery := o.Namespaced.Discovery().V1().EndpointSlices()
+	classes := o.Cluster.Storage().V1().StorageClasses()
+	return listers{
+		secrets:    core.Secrets().Lister().Secrets(ns),
+		configMaps: core.ConfigMaps().Lister().ConfigMaps(ns),
+		services:   core.Services().Lister().Services(ns),
+		claims:     core.PersistentVolumeClaims().Lister().PersistentVolumeClaims(ns),
+		slices:     discovery.Lister().EndpointSlices(ns),
+		nodes:      cluster.Nodes().Lister(),
+		namespaces: cluster.Namespaces().Lister(),
+		classes:    classes.Lister(),
+		// Nodes and Namespaces are read but bring no event: a heartbeat of a node is no reason to look
+		// at the registry, and the resync finds new runtimes.
+		informers: []cache.SharedIndexInformer{
+			core.Secrets().Informer(), core.ConfigMaps().Informer(), core.Services().Informer(),
+			core.PersistentVolumeClaims().Informer(), discovery.Informer(), classes.Informer(),
+		},
+	}
+}
+
+// observe gathers everything but the storage plan.
+func (c *Controller) observe(ctx context.Context, config *registryv1.Config) (render.Inputs, error) {
+	in := render.Inputs{Settings: c.Settings, Config: config, Bundle: c.bundle()}
+	var err error
+	if in.HTTPSecret, err = c.httpSecret(); err != nil {
+		return in, err
+	}
+	if user := c.secret(registryv1.SecretPrivateConfigUser); user != nil {
+		in.UserPrivate = user.Data
+	}
+	in.HasPullSecret = c.secret(registryv1.SecretInstallationPull) != nil
+	in.TrustedCA = c.configMapData(registryv1.ConfigMapTrustedCA)
+	if in.OIDC, err = c.oidc(ctx, config); err != nil {
+		return in, err
+	}
+	if name := in.OIDC.CAConfigMap; name != "" {
+		in.OIDCCA = c.configMapData(name)
+	}
+	if service, err := c.listers.services.Get(registryv1.RegistryName); err == nil {
+		in.ClusterIPs = slices.DeleteFunc(slices.Clone(service.Spec.ClusterIPs), func(ip string) bool { return ip == "" || ip == corev1.ClusterIPNone })
+	}
+	nodes, err := c.listers.nodes.List(labels.Everything())
+	if err != nil {
+		return in, fmt.Errorf("list nodes: %w", err)
+	}
+	in.Runtimes, in.Zones = describeNodes(nodes)
+	if name := config.Spec.AdditionalTrustedCA.Name; name != "" {
+		in.AdditionalCA = c.configMapData(name)
+		if in.AdditionalCA == nil {
+			return in, fault.Permanentf(registryv1.ReasonTrustedCANotFound,
+				"spec.additionalTrustedCA.name: ConfigMap %s does not exist in namespace %s or is empty", name, c.Settings.Namespace)
+		}
+	}
+	return in, nil
+}
+
+// describeNodes returns the distinct container runtimes, sorted, and whether some node names its zone.
+func describeNodes(nodes []*corev1.Node) (runtimes []string, zones bool) {
+	seen := map[string]bool{}
+	for _, node := range nodes {
+		if version := node.Status.NodeInfo.ContainerRuntimeVersion; version != "" && !seen[version] {
+			seen[version] = true
+			runtimes = append(runtimes, version)
+		}
+		zones = zones || node.Labels[corev1.LabelTopologyZone] != ""
+	}
+	sort.Strings(runtimes)
+	return runtimes, zones
+}
+
+// secret returns nil for a Secret that does not exist; a lister fails in no other way.
+func (c *Controller) secret(name string) *corev1.Secret {
+	secret, err := c.listers.secrets.Get(name)
+	if err != nil {
+		return nil
+	}
+	return secret
+}
+
+// configMapData returns nil for a ConfigMap that does not exist or is empty.
+func (c *Controller) configMapData(name string) map[string]string {
+	configMap, err := c.listers.configMaps.Get(name)
+	if err != nil || len(configMap.Data) == 0 {
+		return nil
+	}
+	return configMap.Data
+}
+
+func (c *Controller) bundle() string {
+	return c.configMapData(registryv1.ConfigMapServiceCA)[registryv1.KeyServiceCA]
+}
+
+// httpSecret keeps the key that exists: a new one would void every upload in progress.
+func (c *Controller) httpSecret() (string, error) {
+	if existing := c.secret(registryv1.SecretPrivateConfig); existing != nil {
+		if key := existing.Data[registryv1.KeyHTTPSecret]; len(key) > 0 {
+			return string(key), nil
+		}
+	}
+	random := make([]byte, httpSecretBytes)
+	if _, err := rand.Read(random); err != nil {
+		return "", fmt.Errorf("random key for upload state: %w", err)
+	}
+	return hex.EncodeToString(random), nil
+}
+
+// oidc takes the settings from the spec, else from the cluster's global-info.
+func (c *Controller) oidc(ctx context.Context, config *registryv1.Config) (registryv1.OIDCSpec, error) {
+	spec := config.Spec.Auth.OIDC
+	if spec.IssuerURL != "" {
+		return spec, nil
+	}
+	info, err := c.Kube.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "global-info", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return spec, nil
+	}
+	if err != nil {
+		return spec, fmt.Errorf("read ConfigMap %s/global-info: %w", metav1.NamespacePublic, err)
+	}
+	spec.IssuerURL = info.Data["oidcIssuer"]
+	if spec.ClientID == "" {
+		spec.ClientID = info.Data["oidcClientID"]
+	}
+	return spec, nil
+}
+
+// storageFacts gathers what the storage decision needs.
+func (c *Controller) storageFacts(config *registryv1.Config) (storage.Facts, error) {
+	var facts storage.Facts
+	if name := storage.ClaimName(config.Spec.Storage); name != "" {
+		claim, err := c.listers.claims.Get(name)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return facts, fmt.Errorf("read PersistentVolumeClaim %s: %w", name, err)
+		}
+		if err == nil {
+			facts.Claim = claim
+		}
+	}
+	classes, err := c.listers.classes.List(labels.Everything())
+	if err != nil {
+		return facts, fmt.Errorf("list storage classes: %w", err)
+	}
+	for _, class := range classes {
+		facts.HasDefaultClass = facts.HasDefaultClass || class.Annotations[defaultClassAnnotation] == "true"
+	}
+	return facts, nil
+}
+
+// certificatesReady says which serving certificate is still missing.
+func (c *Controller) certificatesReady() error {
+	for _, name := range []string{registryv1.SecretRegistryTLS, registryv1.SecretImageAPITLS} {
+		secret := c.secret(name)
+		if secret == nil || len(secret.Data[corev1.TLSCertKey]) == 0 || len(secret.Data[corev1.TLSPrivateKeyKey]) == 0 {
+			return fault.WaitingFor("serving certificate Secret %s", name)
+		}
+	}
+	if c.bundle() == "" {
+		return fault.WaitingFor("the trust bundle in ConfigMap %s", registryv1.ConfigMapServiceCA)
+	}
+	return nil
+}
+
+// apiServerReady says whether the Service of the API server has a ready endpoint.
+func (c *Controller) apiServerReady() (bool, error) {
+	selector := labels.SelectorFromSet(labels.Set{"kubernetes.io/service-name": registryv1.ImageAPIName})
+	found, err := c.listers.slices.List(selector)
+	if err != nil {
+		return false, fmt.Errorf("list endpoints of Service %s: %w", registryv1.ImageAPIName, err)
+	}
+	for _, slice := range found {
+		for _, endpoint := range slice.Endpoints {
+			if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}

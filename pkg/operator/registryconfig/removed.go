@@ -1,0 +1,233 @@
+package registryconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/render"
+	"image.alauda.io/registry/pkg/operator/storage"
+)
+
+const (
+	// cleanupPatience is how long the agents of the nodes get to clean up.
+	cleanupPatience = 10 * time.Minute
+	maxNamedNodes   = 20
+)
+
+// removal is how far the removal came.
+type removal struct{ done bool }
+
+// stage is one step of the removal. The next begins when it is done.
+type stage struct {
+	what string
+	run  func(context.Context) (bool, error)
+}
+
+// remove takes the registry away, in an order that leaves the cluster whole at every moment: the API goes
+// before its server, because a registered API without a server stops the deletion of namespaces; no Pod of
+// the registry is left when the storage goes.
+func (c *Controller) remove(ctx context.Context, config *registryv1.Config) outcome {
+	for _, stage := range c.stages(config) {
+		done, err := stage.run(ctx)
+		if err != nil {
+			return outcome{err: fmt.Errorf("remove %s: %w", stage.what, err)}
+		}
+		if !done {
+			return outcome{err: fault.WaitingFor("%s to be gone", stage.what)}
+		}
+	}
+	return outcome{removal: removal{done: true}}
+}
+
+func (c *Controller) stages(config *registryv1.Config) []stage {
+	ns := c.Settings.Namespace
+	inNS := func(kind string, names ...string) []apply.Ref { return refs(kind, ns, names...) }
+	global := func(kind string, names ...string) []apply.Ref { return refs(kind, "", names...) }
+	deleted := func(what string, groups ...[]apply.Ref) stage {
+		var all []apply.Ref
+		for _, group := range groups {
+			all = append(all, group...)
+		}
+		return stage{what, func(ctx context.Context) (bool, error) { return c.deleteAll(ctx, all) }}
+	}
+	const api, registry = registryv1.ImageAPIName, registryv1.RegistryName
+	return []stage{
+		deleted("APIService v1.image.alauda.io", global("APIService", "v1.image.alauda.io")),
+		deleted("Deployment image-api-server", inNS("Deployment", api)),
+		deleted("what belongs to image-api-server",
+			inNS("PodDisruptionBudget", api),
+			inNS("Service", api, registryv1.ImageAPIWebhookService),
+			inNS("ConfigMap", registryv1.ConfigMapImageAPIConfig),
+			inNS("RoleBinding", api), inNS("Role", api),
+			refs("RoleBinding", metav1.NamespaceSystem, "image-api-server-authentication-reader"),
+			global("ClusterRoleBinding", api, "image-api-server-auth-delegator"),
+			global("ClusterRole", "system:image-api-server"),
+			inNS("ServiceAccount", api),
+			global("ValidatingAdmissionPolicyBinding", "image-storage-guard.image.alauda.io"),
+			global("ValidatingAdmissionPolicy", "image-storage-guard.image.alauda.io"),
+			global("FlowSchema", api), global("PriorityLevelConfiguration", "image-registry-storage")),
+		deleted("Deployment image-registry", inNS("Deployment", registry)),
+		{"every Pod of the registry", c.noRegistryPod},
+		deleted("what belongs to the registry",
+			inNS("PodDisruptionBudget", registry), inNS("Service", registry),
+			inNS("Secret", registryv1.SecretPrivateConfig),
+			inNS("RoleBinding", registry), inNS("Role", registry),
+			global("ClusterRoleBinding", "registry-registry-role", "registry-monitoring"),
+			global("ClusterRole", "system:registry", "registry-monitoring"),
+			inNS("ServiceAccount", registry)),
+		{"the trust on the nodes", c.cleanNodes},
+		deleted("what belongs to node-ca",
+			inNS("DaemonSet", registryv1.NodeCAName), inNS("ServiceAccount", registryv1.NodeCAName),
+			inNS("ConfigMap", registryv1.ConfigMapNodeCAConfig, registryv1.ConfigMapCertificates, registryv1.ConfigMapPublic)),
+		{"the storage", func(ctx context.Context) (bool, error) { return c.removeStorage(ctx, config) }},
+	}
+}
+
+func refs(kind, namespace string, names ...string) []apply.Ref {
+	out := make([]apply.Ref, len(names))
+	for i, name := range names {
+		out[i] = apply.Ref{Kind: kind, Namespace: namespace, Name: name}
+	}
+	return out
+}
+
+func (c *Controller) deleteAll(ctx context.Context, all []apply.Ref) (bool, error) {
+	done, errs := true, []error{}
+	for _, ref := range all {
+		gone, err := c.Applier.Delete(ctx, ref)
+		errs = append(errs, err)
+		done = done && gone
+	}
+	return done, errors.Join(errs...)
+}
+
+// noRegistryPod asks the API server itself: a writer must not be left when the storage goes. Without storage
+// there is nothing to protect and no request.
+func (c *Controller) noRegistryPod(ctx context.Context) (bool, error) {
+	if c.secret(registryv1.SecretPrivateConfig) == nil {
+		return true, nil // the next stage was done before
+	}
+	pods, err := c.Kube.CoreV1().Pods(c.Settings.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: labels.Set{registryv1.LabelName: registryv1.RegistryName}.String(),
+		Limit:         1,
+	})
+	if err != nil {
+		return false, fmt.Errorf("list Pods of the registry: %w", err)
+	}
+	return len(pods.Items) == 0, nil
+}
+
+// cleanNodes rolls the DaemonSet in cleanup mode and is done when every agent reports a clean node, or when
+// the patience ends.
+func (c *Controller) cleanNodes(ctx context.Context) (bool, error) {
+	ref := apply.Ref{Kind: "DaemonSet", Namespace: c.Settings.Namespace, Name: registryv1.NodeCAName}
+	live := c.Applier.Cache.Get(ref)
+	if live == nil || live.GetDeletionTimestamp() != nil {
+		c.memory.cleanupSince = time.Time{}
+		return true, nil
+	}
+	if c.memory.cleanupSince.IsZero() {
+		c.memory.cleanupSince = c.Clock.Now()
+	}
+	daemon, err := render.NodeCADaemonSet(c.Settings, render.NodeModeCleanup)
+	if err != nil {
+		return false, err
+	}
+	after, _, err := c.Applier.Apply(ctx, daemon)
+	if err != nil {
+		return false, err
+	}
+	clean, err := nodesClean(after)
+	if err != nil || clean {
+		return clean, err
+	}
+	if c.Clock.Now().Sub(c.memory.cleanupSince) < cleanupPatience {
+		return false, nil
+	}
+	nodes, err := c.uncleanNodes(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.Events("Warning", "NodeCleanupIncomplete", "these nodes did not report that the registry's CA and host entry are gone: "+nodes)
+	return true, nil
+}
+
+func nodesClean(object *unstructured.Unstructured) (bool, error) {
+	daemon, err := convert[appsv1.DaemonSet](object)
+	if err != nil {
+		return false, err
+	}
+	s := daemon.Status
+	return s.ObservedGeneration >= daemon.Generation && s.UpdatedNumberScheduled == s.DesiredNumberScheduled && s.NumberReady == s.DesiredNumberScheduled, nil
+}
+
+// uncleanNodes names nodes whose agent is not ready.
+func (c *Controller) uncleanNodes(ctx context.Context) (string, error) {
+	pods, err := c.Kube.CoreV1().Pods(c.Settings.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: labels.Set{registryv1.LabelName: registryv1.NodeCAName}.String(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("list Pods of node-ca: %w", err)
+	}
+	var names []string
+	for i := range pods.Items {
+		if !podReady(&pods.Items[i]) && pods.Items[i].Spec.NodeName != "" {
+			names = append(names, pods.Items[i].Spec.NodeName)
+		}
+	}
+	sort.Strings(names)
+	if len(names) > maxNamedNodes {
+		names = append(names[:maxNamedNodes], "…")
+	}
+	return strings.Join(names, ", "), nil
+}
+
+func podReady(pod *corev1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// removeStorage deletes the claim only with proof that the operator made it.
+func (c *Controller) removeStorage(ctx context.Context, config *registryv1.Config) (bool, error) {
+	effective := config.Status.Storage
+	if effective == nil || effective.PVC == nil {
+		return true, nil
+	}
+	claim, err := c.listers.claims.Get(effective.PVC.Claim)
+	if err != nil {
+		return true, nil // a lister fails only when the claim does not exist
+	}
+	deletable := storage.RemoveClaim(config.Spec.Storage, effective, claim)
+	if deletable && config.Annotations[registryv1.StorageLockAnnotation] == "true" {
+		return false, fault.Permanentf(registryv1.ReasonStorageChangeBlocked,
+			"PersistentVolumeClaim %s is kept while Config cluster carries annotation %s", claim.Name, registryv1.StorageLockAnnotation)
+	}
+	if !deletable {
+		if effective.ManagementState == registryv1.Managed {
+			c.Events("Warning", "StorageRetained", fmt.Sprintf("PersistentVolumeClaim %s is kept: it was not made by the operator or was switched to Unmanaged", claim.Name))
+		}
+		return true, nil
+	}
+	gone, err := c.Applier.Delete(ctx, apply.Ref{Kind: "PersistentVolumeClaim", Namespace: c.Settings.Namespace, Name: claim.Name})
+	if gone && err == nil {
+		c.Events("Normal", "StorageRemoved", fmt.Sprintf("PersistentVolumeClaim %s was deleted with the registry", claim.Name))
+	}
+	return gone, err
+}

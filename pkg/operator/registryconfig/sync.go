@@ -1,0 +1,91 @@
+package registryconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/bootstrap"
+	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/render"
+)
+
+// Sync brings the cluster one pass nearer to what Config asks for and reports. It returns when to look again
+// and an error only for faults that deserve a back-off.
+func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
+	config, err := c.Configs.Get(ctx, registryv1.SingletonName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return resync, c.bootstrap(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read Config %s: %w", registryv1.SingletonName, err)
+	}
+	deleting := config.DeletionTimestamp != nil
+	var out outcome
+	switch {
+	case deleting || config.Spec.ManagementState == registryv1.Removed:
+		out = c.remove(ctx, config)
+	case config.Spec.ManagementState == registryv1.Unmanaged:
+		out = c.keepTrust(ctx)
+	default:
+		out = c.manage(ctx, config)
+	}
+	if deleting && out.removal.done {
+		return resync, c.releaseFinalizer(ctx, config)
+	}
+	again, statusErr := c.report(ctx, config, out)
+	classes := fault.Sort(out.err)
+	return again, errors.Join(append(classes.Transient, statusErr)...)
+}
+
+func (c *Controller) bootstrap(ctx context.Context) error {
+	created, err := bootstrap.Config(ctx, c.Configs)
+	if created {
+		c.Events("Normal", "Bootstrapped", "Config cluster was created in state Removed; set spec.managementState to Managed to enable the registry")
+	}
+	return err
+}
+
+// keepTrust is all that happens in state Unmanaged: the CA of the registered API follows its signer, or the
+// whole cluster would suffer from an API that nobody trusts.
+func (c *Controller) keepTrust(ctx context.Context) outcome {
+	bundle := c.bundle()
+	if bundle == "" {
+		return outcome{}
+	}
+	service, err := render.APIService(c.Settings, bundle)
+	if err != nil {
+		return outcome{err: err}
+	}
+	live, err := c.Applier.Live(ctx, apply.RefOf(service))
+	if err != nil || live == nil {
+		return outcome{err: err}
+	}
+	return outcome{err: c.apply(ctx, service)}
+}
+
+// convert decodes an object of the cache.
+func convert[T any](object *unstructured.Unstructured) (*T, error) {
+	out := new(T)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, out); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", apply.Describe(object), err)
+	}
+	return out, nil
+}
+
+// live reads an object and decodes it; nil when it does not exist.
+func live[T any](ctx context.Context, c *Controller, kind, name string) (*T, error) {
+	object, err := c.Applier.Live(ctx, apply.Ref{Kind: kind, Namespace: c.Settings.Namespace, Name: name})
+	if err != nil || object == nil {
+		return nil, err
+	}
+	return convert[T](object)
+}
