@@ -193,7 +193,7 @@ func (o *options) exec() *cobra.Command {
 		Example: "  devcluster exec node1 -- cat /etc/hosts\n  devcluster exec node2 -- ctr -n k8s.io images list",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: o.with(func(_ context.Context, c *cluster.Cluster, args []string) error {
-			all, err := c.ExecArgs(args[0], args[1:])
+			all, err := c.ExecArgs(args[0], commandOf(args[1:]))
 			if err != nil {
 				return err
 			}
@@ -203,6 +203,14 @@ func (o *options) exec() *cobra.Command {
 	// What follows the node belongs to the command.
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// commandOf drops the dashes between a node and its command.
+func commandOf(args []string) []string {
+	if len(args) > 1 && args[0] == "--" {
+		return args[1:]
+	}
+	return args
 }
 
 func (o *options) logs() *cobra.Command {

@@ -100,11 +100,11 @@ func (c *Cluster) startControlPlane(ctx context.Context, want record) error {
 	l := c.layout
 	pkiFile := l.PKIFile
 	for _, spec := range []supervise.Spec{
-		{Name: "etcd", Args: render.Etcd(l)},
-		{Name: "kube-apiserver", Args: render.APIServer(l), Inputs: []string{pkiFile("ca.crt"), pkiFile("apiserver.crt"),
+		{Name: "etcd", Args: render.Etcd(l), Inputs: []string{l.Stamp("etcd")}},
+		{Name: "kube-apiserver", Args: render.APIServer(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("ca.crt"), pkiFile("apiserver.crt"),
 			pkiFile("apiserver-kubelet.crt"), pkiFile("front-proxy-ca.crt"), pkiFile("front-proxy-client.crt"), pkiFile("sa.pub")}},
-		{Name: "kube-controller-manager", Args: render.ControllerManager(l), Inputs: []string{pkiFile("controller-manager.kubeconfig"), pkiFile("sa.key"), pkiFile("ca.crt")}},
-		{Name: "kube-scheduler", Args: render.Scheduler(l), Inputs: []string{pkiFile("scheduler.kubeconfig")}},
+		{Name: "kube-controller-manager", Args: render.ControllerManager(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("controller-manager.kubeconfig"), pkiFile("sa.key"), pkiFile("ca.crt")}},
+		{Name: "kube-scheduler", Args: render.Scheduler(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("scheduler.kubeconfig")}},
 	} {
 		if err := c.ensure(spec); err != nil {
 			return err
@@ -120,7 +120,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, want record) error {
 		return err
 	}
 	for _, spec := range []supervise.Spec{
-		{Name: "coredns", Args: render.CoreDNS(l), Inputs: []string{l.Conf("Corefile"), pkiFile("coredns.kubeconfig")}},
+		{Name: "coredns", Args: render.CoreDNS(l), Inputs: []string{l.Stamp("coredns"), l.Conf("Corefile"), pkiFile("coredns.kubeconfig")}},
 		{Name: "provision", Args: []string{c.self(), "provision", "--repo", l.Repo}, Inputs: []string{c.self(), l.Kubeconfig()}},
 		{Name: "forward", Args: []string{c.self(), "forward", "--repo", l.Repo, "--port", fmt.Sprint(want.RegistryPort)}, Inputs: []string{c.self(), l.Kubeconfig()}},
 	} {

@@ -62,7 +62,7 @@ func (c *Cluster) startRuntime(ctx context.Context, n plan.Node) error {
 		return c.fail(n.Daemon(holder), err)
 	}
 	args := sandbox.EnterArgs(record.PID, render.ContainerdCommand(l, n)...)
-	if err := c.ensure(supervise.Spec{Name: n.Daemon(runtime), Args: args, Inputs: []string{l.Node(n, "containerd.toml")}}); err != nil {
+	if err := c.ensure(supervise.Spec{Name: n.Daemon(runtime), Args: args, Inputs: []string{l.Stamp("containerd"), l.Node(n, "containerd.toml")}}); err != nil {
 		return err
 	}
 	if err := c.await(ctx, n.Daemon(runtime), 60*time.Second, containerdAnswers(record.PID)); err != nil {
@@ -107,9 +107,9 @@ func (c *Cluster) startAgents(n plan.Node) error {
 	}
 	for _, spec := range []supervise.Spec{
 		{Name: n.Daemon(kubelet), Args: sandbox.EnterArgs(record.PID, render.KubeletCommand(l, n)...),
-			Inputs: []string{l.Node(n, "kubelet.yaml"), l.PKIFile(n.Name() + ".kubeconfig"), l.PKIFile("ca.crt")}},
+			Inputs: []string{l.Stamp("kubernetes"), l.Node(n, "kubelet.yaml"), l.PKIFile(n.Name() + ".kubeconfig"), l.PKIFile("ca.crt")}},
 		{Name: n.Daemon(proxy), Args: sandbox.EnterArgs(record.PID, render.ProxyCommand(l, n)...),
-			Inputs: []string{l.Node(n, "kube-proxy.yaml"), l.PKIFile("proxy.kubeconfig")}},
+			Inputs: []string{l.Stamp("kubernetes"), l.Node(n, "kube-proxy.yaml"), l.PKIFile("proxy.kubeconfig")}},
 	} {
 		if err := c.ensure(spec); err != nil {
 			return err

@@ -42,6 +42,7 @@ type Module struct {
 const (
 	strip             = "-s -w"
 	kubernetesVersion = "v1.36.3"
+	containerdVersion = "v2.4.2"
 )
 
 // All lists the modules, what a control plane needs first.
@@ -56,7 +57,8 @@ func All() []Module {
 		{Name: "kubernetes", Dir: "components/kubernetes", Package: "tool", LDFlags: stamp,
 			Programs: []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"}},
 		{Name: "etcd", Dir: "components/etcd", Package: ".", LDFlags: strip, Programs: []string{"etcd"}},
-		{Name: "containerd", Dir: "components/containerd", Package: "tool", LDFlags: strip,
+		{Name: "containerd", Dir: "components/containerd", Package: "tool",
+			LDFlags:  strip + " -X github.com/containerd/containerd/v2/version.Version=" + containerdVersion,
 			Programs: []string{"containerd", "containerd-shim-runc-v2", "ctr"}},
 		{Name: "runc", Dir: "components/runc", Package: "tool", LDFlags: strip, CGO: true, Tags: "seccomp", Programs: []string{"runc"}},
 		{Name: "cni", Dir: "components/cni", Package: "tool", LDFlags: strip,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"image.alauda.io/registry/hack/devcluster/internal/plan"
 )
@@ -137,7 +138,18 @@ func RemoveNetwork(ctx context.Context) error {
 	}
 	// Fails when there is no such route, which is the aim.
 	_ = ip(ctx, []string{"route", "del", "unreachable", plan.UnreachableRange})
+	removeNamespaceFolder()
 	return nil
+}
+
+// removeNamespaceFolder undoes what `ip netns add` does on its first use: it
+// mounts the folder of names on itself. Somebody else's namespaces keep it.
+func removeNamespaceFolder() {
+	if entries, err := os.ReadDir(plan.NamespaceFolder); err != nil || len(entries) > 0 {
+		return
+	}
+	_ = syscall.Unmount(plan.NamespaceFolder, 0)
+	_ = syscall.Rmdir(plan.NamespaceFolder)
 }
 
 // Namespaces lists the network namespaces of nodes that exist.

@@ -124,3 +124,15 @@ localhost/pause:dev application/vnd.docker.distribution.manifest.v2+json sha256:
 		t.Error(diff)
 	}
 }
+
+func TestCtrIsExplainedInOneLine(t *testing.T) {
+	for stderr, want := range map[string]string{
+		"level=warning msg=\"old\"\nctr: image might be filtered out\n": "the file has no image for linux/" + goarch,
+		"level=warning msg=\"old\"\nctr: no space left\n":               "no space left",
+		"": "",
+	} {
+		if got := explain(stderr); got != want {
+			t.Errorf("%q: %q, want %q", stderr, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -122,11 +123,23 @@ func parseList(table string) map[string]string {
 
 func (t *Target) ctr(ctx context.Context, args ...string) (string, error) {
 	all := append(append(append([]string{}, t.Command...), "--address", plan.ContainerdSock, "--namespace", "k8s.io"), args...)
-	out, err := exec.CommandContext(ctx, all[0], all[1:]...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, explain(stderr.String()))
 	}
-	return string(out), nil
+	return stdout.String(), nil
+}
+
+// explain is the last line of what ctr said; one of its sentences needs help.
+func explain(stderr string) string {
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	last := strings.TrimPrefix(lines[len(lines)-1], "ctr: ")
+	if strings.Contains(last, "might be filtered out") {
+		return "the file has no image for linux/" + goarch
+	}
+	return last
 }
 
 // read returns an empty record when there is none or it is damaged: the images

@@ -75,6 +75,9 @@ func (l Layout) Bin() string { return l.path("bin") }
 // Binary is the path of one built component.
 func (l Layout) Binary(name string) string { return l.path("bin", name) }
 
+// Stamp says what a module's programs were built from.
+func (l Layout) Stamp(module string) string { return l.path("bin", ".stamps", module) }
+
 // PKI is the folder of keys, certificates and the components' kubeconfigs.
 func (l Layout) PKI() string { return l.path("pki") }
 

@@ -132,6 +132,13 @@ func bind(from, to string) error {
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("bind %s: %w", to, err)
 	}
+	// Private and shared again: otherwise what is mounted below the folder would
+	// appear a second time below the folder that it came from.
+	for _, kind := range []uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
+		if err := unix.Mount("", to, "", kind, ""); err != nil {
+			return fmt.Errorf("separate %s: %w", to, err)
+		}
+	}
 	return nil
 }
 
