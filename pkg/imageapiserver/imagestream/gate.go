@@ -96,7 +96,29 @@ func (g *gate) explain(ctx context.Context, name string, err error) error {
 	if errors.As(err, &gone) {
 		return apierrors.NewConflict(RequestedResource(ctx, g.resource), name, gone)
 	}
+	if found, ok := ctx.Value(ambiguityKey{}).(*ambiguity); ok && found.err != nil && apierrors.IsInvalid(err) {
+		return apierrors.NewConflict(RequestedResource(ctx, g.resource), name, found.err)
+	}
 	return err
+}
+
+// ambiguity carries out of a strategy, which can only return field errors,
+// that a source id stands for several images. That is a conflict, not a
+// mistake in the object.
+type ambiguity struct {
+	err error
+}
+
+type ambiguityKey struct{}
+
+func withAmbiguity(ctx context.Context) context.Context {
+	return context.WithValue(ctx, ambiguityKey{}, &ambiguity{})
+}
+
+func noteAmbiguity(ctx context.Context, err error) {
+	if found, ok := ctx.Value(ambiguityKey{}).(*ambiguity); ok {
+		found.err = err
+	}
 }
 
 // RequestedResource is the resource that the client named, which errors of the

@@ -84,6 +84,7 @@ func (r *REST) Mutate(ctx context.Context, name string, mutation Mutation, fn fu
 	if stamps == nil {
 		stamps = r.Stamps(mutation.DryRun)
 	}
+	ctx = withAmbiguity(ctx)
 	info := &mutationInfo{name: name, mutation: mutation, fn: fn}
 	stream, created, err = r.update(ctx, store, name, info, mutation, stamps)
 	if err != nil && mutation.Stamps == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/utils/clock"
 
+	"image.alauda.io/api/image/reference"
 	imagev1 "image.alauda.io/api/image/v1"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
@@ -51,6 +51,7 @@ type source struct {
 // resolve adds the events that the spec tags that differ from old call for,
 // and hands moved heads on to tracking tags. old is nil for a new stream.
 func (r *resolver) resolve(ctx context.Context, stream, old *imageapi.ImageStream) field.ErrorList {
+	noteAmbiguity(ctx, nil)
 	names := tagsToResolve(stream, old)
 	denied, errs := r.verify(ctx, stream, names)
 	for _, name := range names {
@@ -133,7 +134,7 @@ func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream,
 		}
 		origin = found
 	}
-	event, found, problem := r.pick(origin, from, path, tag.From.Name)
+	event, found, problem := r.pick(ctx, origin, from, path, tag.From.Name)
 	if problem != nil {
 		return field.ErrorList{problem}
 	}
@@ -149,21 +150,20 @@ func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream,
 }
 
 // pick finds the event that a source stands for.
-func (r *resolver) pick(origin *imageapi.ImageStream, from source, path *field.Path, name string) (imageapi.TagEvent, bool, *field.Error) {
+func (r *resolver) pick(ctx context.Context, origin *imageapi.ImageStream, from source, path *field.Path, name string) (imageapi.TagEvent, bool, *field.Error) {
 	if from.tag != "" {
 		head, found := history.Head(origin, from.tag)
 		return head, found, nil
 	}
-	matches := history.Match(history.Digests(origin), from.id)
-	switch len(matches) {
-	case 0:
-		return imageapi.TagEvent{}, false, field.NotFound(path, name)
-	case 1:
-	default:
-		message := fmt.Sprintf("stands for more than one image: %s", strings.Join(matches, ", "))
-		return imageapi.TagEvent{}, false, field.Invalid(path, name, message)
+	digest, err := reference.MatchID(from.id, history.Digests(origin))
+	if err != nil {
+		noteAmbiguity(ctx, err)
+		return imageapi.TagEvent{}, false, field.Invalid(path, name, err.Error())
 	}
-	event := r.bestEvent(origin, matches[0])
+	if digest == "" {
+		return imageapi.TagEvent{}, false, field.NotFound(path, name)
+	}
+	event := r.bestEvent(origin, digest)
 	event.Created = metav1.NewTime(r.clock.Now())
 	return event, true, nil
 }

@@ -146,6 +146,7 @@ func (r *REST) decorated(obj runtime.Object) runtime.Object {
 
 // Create stores a new stream.
 func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+	ctx = withAmbiguity(ctx)
 	stamps := r.stamper.Begin(dryrun.IsDryRun(options.DryRun))
 	created, err := r.Store.Create(ctx, obj, r.gate.onCreate(validate, stamps), options)
 	if err != nil {
@@ -156,6 +157,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 
 // Update stores a changed stream.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	ctx = withAmbiguity(ctx)
 	stamps := r.stamper.Begin(dryrun.IsDryRun(options.DryRun))
 	obj, created, err := r.Store.Update(ctx, name, info, r.gate.onCreate(create, stamps), r.gate.onUpdate(update, stamps), forceCreate, options)
 	if err != nil {

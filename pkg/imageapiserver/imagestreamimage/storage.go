@@ -10,9 +10,6 @@ package imagestreamimage
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,10 +18,9 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/utils/clock"
 
+	"image.alauda.io/api/image/reference"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/apis/image/table"
-	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
-	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
 )
 
 // Streams reads image streams of the namespace in ctx.
@@ -80,7 +76,7 @@ func (*REST) GetSingularName() string { return "imagestreamimage" }
 
 // Get finds the image that name stands for.
 func (r *REST) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
-	streamName, id, err := validation.SplitStreamImage(name)
+	streamName, id, err := reference.SplitStreamImage(name)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
@@ -96,18 +92,16 @@ func (r *REST) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runt
 	for digest := range contents.Images {
 		digests = append(digests, digest)
 	}
-	slices.Sort(digests)
 
 	resource := imageapi.Resource("imagestreamimages")
-	matches := history.Match(digests, id)
-	switch len(matches) {
-	case 0:
-		return nil, apierrors.NewNotFound(resource, name)
-	case 1:
-	default:
-		return nil, apierrors.NewConflict(resource, name, fmt.Errorf("%s stands for more than one image: %s", id, strings.Join(matches, ", ")))
+	digest, err := reference.MatchID(id, digests)
+	if err != nil {
+		return nil, apierrors.NewConflict(resource, name, err)
 	}
-	image, err := r.images.Find(ctx, matches[0])
+	if digest == "" {
+		return nil, apierrors.NewNotFound(resource, name)
+	}
+	image, err := r.images.Find(ctx, digest)
 	if err != nil {
 		return nil, err
 	}

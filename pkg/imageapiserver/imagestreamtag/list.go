@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"image.alauda.io/api/image/reference"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
-	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
 )
 
@@ -69,7 +69,7 @@ func streamSelector(selector fields.Selector) fields.Selector {
 	if name, found := selector.RequiresExactMatch("metadata.name"); found {
 		// A name without colon is no tag's; as a stream's name it matches a
 		// stream whose tags the caller then leaves out.
-		stream, _, err := validation.SplitStreamTag(name)
+		stream, _, err := reference.SplitStreamTag(name)
 		if err != nil {
 			stream = name
 		}

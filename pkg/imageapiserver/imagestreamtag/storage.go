@@ -12,9 +12,9 @@ import (
 	"k8s.io/apiserver/pkg/storage/names"
 	"k8s.io/utils/clock"
 
+	"image.alauda.io/api/image/reference"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/apis/image/table"
-	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
 )
@@ -202,7 +202,7 @@ func setTag(stream *imageapi.ImageStream, name string, tag *imageapi.ImageStream
 }
 
 func split(name string) (stream, tag string, err error) {
-	stream, tag, err = validation.SplitStreamTag(name)
+	stream, tag, err = reference.SplitStreamTag(name)
 	if err != nil {
 		return "", "", apierrors.NewBadRequest("image stream tag " + err.Error())
 	}

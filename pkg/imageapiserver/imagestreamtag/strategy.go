@@ -10,6 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/names"
 
+	"image.alauda.io/api/image/reference"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
 )
@@ -107,7 +108,7 @@ func nameTag(tag *imageapi.ImageStreamTag) {
 	if tag.Tag == nil {
 		return
 	}
-	if _, name, err := validation.SplitStreamTag(tag.Name); err == nil && tag.Tag.Name == "" {
+	if _, name, err := reference.SplitStreamTag(tag.Name); err == nil && tag.Tag.Name == "" {
 		tag.Tag.Name = name
 	}
 }

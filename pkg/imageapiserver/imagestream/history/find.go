@@ -2,7 +2,6 @@ package history
 
 import (
 	"sort"
-	"strings"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 )
@@ -23,23 +22,6 @@ func Digests(stream *imageapi.ImageStream) []string {
 	}
 	sort.Strings(digests)
 	return digests
-}
-
-// Match returns those digests that id stands for: id is a prefix of the digest
-// or of its hexadecimal part. A digest that id spells in full is the only
-// match.
-func Match(digests []string, id string) []string {
-	var matches []string
-	for _, digest := range digests {
-		if digest == id {
-			return []string{digest}
-		}
-		_, hex, _ := strings.Cut(digest, ":")
-		if strings.HasPrefix(digest, id) || strings.HasPrefix(hex, id) {
-			matches = append(matches, digest)
-		}
-	}
-	return matches
 }
 
 // EventsOf calls visit for each event that names digest, in the order of tag

@@ -1,24 +1,19 @@
 package repository
 
-import "strings"
+import (
+	"strings"
+
+	"image.alauda.io/api/image/reference"
+)
 
 // Own splits a pull spec that names a repository of this registry into the
 // namespace and name of its stream. ok is false for every other pull spec.
 func (h Hosts) Own(pullSpec string) (namespace, name string, ok bool) {
-	host, path, found := strings.Cut(pullSpec, "/")
-	if !found || !h.Owns(host) {
+	ref, err := reference.Parse(pullSpec)
+	if err != nil || !h.Owns(ref.Registry) || ref.Namespace == "" || ref.Name == "" || strings.Contains(ref.Name, "/") {
 		return "", "", false
 	}
-	path, _, _ = strings.Cut(path, "@")
-	namespace, name, found = strings.Cut(path, "/")
-	if !found {
-		return "", "", false
-	}
-	name, _, _ = strings.Cut(name, ":")
-	if namespace == "" || name == "" || strings.Contains(name, "/") || strings.Contains(namespace, ":") {
-		return "", "", false
-	}
-	return namespace, name, true
+	return ref.Namespace, ref.Name, true
 }
 
 // IsLocal tells whether a pull spec names the stream's own repository on this

@@ -14,11 +14,11 @@ func TestOwnRecognisesOnlyThisRegistry(t *testing.T) {
 		spec            string
 		namespace, name string
 	}{
-		{"image-registry.image-registry-system.svc:5000/team-a/app@sha256:aa", "team-a", "app"},
+		{"image-registry.image-registry-system.svc:5000/team-a/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "team-a", "app"},
 		{"image-registry.image-registry-system.svc:5000/team-a/app:v1", "team-a", "app"},
 		{"image-registry.image-registry-system.svc:5000/team-a/app", "team-a", "app"},
 		{"image-registry.image-registry-system.svc.cluster.local:5000/team-a/app:v1", "team-a", "app"},
-		{"registry.example.com/team-a/app:v1@sha256:aa", "team-a", "app"},
+		{"registry.example.com/team-a/app:v1@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "team-a", "app"},
 		{"second.example.com:8443/team-a/app", "team-a", "app"},
 		// A domain that is not the cluster's may belong to anybody.
 		{"image-registry.image-registry-system.svc.evil.example:5000/team-a/app", "", ""},
@@ -58,16 +58,16 @@ func TestRepositories(t *testing.T) {
 }
 
 func TestPullSpecNeedsAName(t *testing.T) {
-	if spec, ok := hosts().PullSpec("team-a", "app", "sha256:aa"); !ok || spec != "image-registry.image-registry-system.svc:5000/team-a/app@sha256:aa" {
+	if spec, ok := hosts().PullSpec("team-a", "app", "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"); !ok || spec != "image-registry.image-registry-system.svc:5000/team-a/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
 		t.Errorf("got %q, %t", spec, ok)
 	}
-	if spec, ok := (Hosts{}).PullSpec("team-a", "app", "sha256:aa"); ok {
+	if spec, ok := (Hosts{}).PullSpec("team-a", "app", "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"); ok {
 		t.Errorf("a registry without names gave %q", spec)
 	}
 }
 
 func FuzzOwn(f *testing.F) {
-	f.Add("registry.example.com/team-a/app:v1@sha256:aa")
+	f.Add("registry.example.com/team-a/app:v1@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
 	f.Fuzz(func(t *testing.T, spec string) {
 		namespace, name, ok := hosts().Own(spec)
 		if ok && (namespace == "" || name == "") {

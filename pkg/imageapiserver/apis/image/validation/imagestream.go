@@ -5,10 +5,10 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/distribution/reference"
 	genericvalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"image.alauda.io/api/image/reference"
 	imagev1 "image.alauda.io/api/image/v1"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 )
@@ -36,10 +36,10 @@ func ImageStreamUpdate(stream, old *imageapi.ImageStream) field.ErrorList {
 }
 
 func repositoryLength(namespace, name string) field.ErrorList {
-	if len(namespace)+1+len(name) <= MaxRepositoryLength {
+	if len(namespace)+1+len(name) <= reference.MaxRepositoryLength {
 		return nil
 	}
-	message := fmt.Sprintf("namespace and name together must not be longer than %d characters", MaxRepositoryLength-1)
+	message := fmt.Sprintf("namespace and name together must not be longer than %d characters", reference.MaxRepositoryLength-1)
 	return field.ErrorList{field.Invalid(field.NewPath("metadata", "name"), name, message)}
 }
 
@@ -51,9 +51,7 @@ func specRepository(text string, path *field.Path) field.ErrorList {
 	if err != nil {
 		return field.ErrorList{field.Invalid(path, text, err.Error())}
 	}
-	_, tagged := ref.(reference.Tagged)
-	_, digested := ref.(reference.Digested)
-	if tagged || digested {
+	if ref.Tag != "" || ref.ID != "" {
 		return field.ErrorList{field.Invalid(path, text, "must name a repository, without tag or digest")}
 	}
 	return nil
@@ -88,8 +86,8 @@ func TagName(name string, path *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(path, "")}
 	}
-	if !IsTag(name) {
-		return field.ErrorList{field.Invalid(path, name, "must be at most 128 letters, digits, '_', '.' and '-', and begin with a letter, a digit or '_'")}
+	if err := reference.ValidateTag(name); err != nil {
+		return field.ErrorList{field.Invalid(path, name, err.Error())}
 	}
 	return nil
 }
@@ -139,7 +137,7 @@ func ImageStreamMapping(mapping *imageapi.ImageStreamMapping) field.ErrorList {
 // ImageStreamTag checks a tag that is created or updated by itself.
 func ImageStreamTag(tag *imageapi.ImageStreamTag) field.ErrorList {
 	errs := genericvalidation.ValidateObjectMeta(&tag.ObjectMeta, true, anyName, field.NewPath("metadata"))
-	stream, name, err := SplitStreamTag(tag.Name)
+	stream, name, err := reference.SplitStreamTag(tag.Name)
 	if err != nil {
 		return append(errs, field.Invalid(field.NewPath("metadata", "name"), tag.Name, err.Error()))
 	}

@@ -3,51 +3,32 @@
 //
 // In: internal objects, after defaulting and preparation by a strategy. Out:
 // lists of field errors, which become one 422 answer with a cause for each
-// field, or, for names that cannot be split, an error that becomes a 400.
+// field, or, for names that cannot be split, an error that becomes a 400. The
+// grammar itself is that of image.alauda.io/api/image/reference.
 //
 // It is pure: it reads no store, asks nobody and changes no object. Checks
 // that need more (who may copy from where, what exists) are in the strategies.
 package validation
 
 import (
-	"fmt"
 	"regexp"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validation/path"
+
+	"image.alauda.io/api/image/reference"
 )
 
-// MaxRepositoryLength is the longest "<namespace>/<name>" of a stream.
-const MaxRepositoryLength = 255
-
-var (
-	streamNamePattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
-	tagPattern        = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	digestPattern     = regexp.MustCompile(`^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}$`)
-	mediaTypePattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$`)
-)
-
-// digestLengths are the hex lengths of the algorithms whose length is known.
-var digestLengths = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}
-
-// IsTag tells whether text is a tag.
-func IsTag(text string) bool { return tagPattern.MatchString(text) }
+var mediaTypePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$`)
 
 // IsDigest tells whether text is a well-formed digest.
-func IsDigest(text string) bool {
-	if !digestPattern.MatchString(text) {
-		return false
-	}
-	algorithm, hex, _ := strings.Cut(text, ":")
-	length, known := digestLengths[algorithm]
-	return !known || len(hex) == length && strings.ToLower(hex) == hex
-}
+func IsDigest(text string) bool { return reference.ValidateDigest(text) == nil }
 
-// StreamName is the name check of ImageStreams.
+// StreamName is the name check of ImageStreams. The length depends on the
+// namespace and is checked with the stream.
 func StreamName(name string, prefix bool) []string {
 	problems := path.ValidatePathSegmentName(name, prefix)
-	if !streamNamePattern.MatchString(name) {
-		problems = append(problems, "must be lower-case letters and digits, with single '.', '_', '__' or dashes between them")
+	if err := reference.ValidateStreamName("", name); err != nil {
+		problems = append(problems, err.Error())
 	}
 	return problems
 }
@@ -57,49 +38,22 @@ func ImageName(name string, prefix bool) []string {
 	return path.ValidatePathSegmentName(name, prefix)
 }
 
-// SplitStreamTag splits the name of an ImageStreamTag into stream and tag.
-func SplitStreamTag(name string) (stream, tag string, err error) {
-	stream, tag, found := strings.Cut(name, ":")
-	if !found || stream == "" || tag == "" || strings.ContainsAny(tag, ":@") || strings.Contains(stream, "@") {
-		return "", "", fmt.Errorf("%q must have the form <name>:<tag>", name)
-	}
-	return stream, tag, nil
-}
-
-// SplitStreamImage splits the name of an ImageStreamImage into stream and id.
-func SplitStreamImage(name string) (stream, id string, err error) {
-	stream, id, found := strings.Cut(name, "@")
-	if !found || stream == "" || id == "" || strings.Contains(id, "@") {
-		return "", "", fmt.Errorf("%q must have the form <name>@<id>", name)
-	}
-	return stream, id, nil
-}
-
 // SplitTagSource splits the name of an ImageStreamTag source in the spec of
 // stream: "<tag>" of the same stream or "<stream>:<tag>".
 func SplitTagSource(stream, source string) (sourceStream, tag string, err error) {
-	left, right, found := strings.Cut(source, ":")
-	if !found {
-		left, right = stream, source
+	sourceStream, tag, err = reference.SplitTagSource(source)
+	if sourceStream == "" {
+		sourceStream = stream
 	}
-	if right == "" {
-		right = "latest"
-	}
-	if left == "" || strings.ContainsAny(right, ":@") || strings.Contains(left, "@") {
-		return "", "", fmt.Errorf("%q must have the form <tag> or <name>:<tag>", source)
-	}
-	return left, right, nil
+	return sourceStream, tag, err
 }
 
 // SplitImageSource splits the name of an ImageStreamImage source in the spec
 // of stream: "<id>" of the same stream or "<stream>@<id>".
 func SplitImageSource(stream, source string) (sourceStream, id string, err error) {
-	left, right, found := strings.Cut(source, "@")
-	if !found {
-		left, right = stream, source
+	sourceStream, id, err = reference.SplitImageSource(source)
+	if sourceStream == "" {
+		sourceStream = stream
 	}
-	if left == "" || right == "" || strings.Contains(right, "@") {
-		return "", "", fmt.Errorf("%q must have the form <id> or <name>@<id>", source)
-	}
-	return left, right, nil
+	return sourceStream, id, err
 }

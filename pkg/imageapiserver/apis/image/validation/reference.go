@@ -3,8 +3,9 @@ package validation
 import (
 	"time"
 
-	"github.com/distribution/reference"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"image.alauda.io/api/image/reference"
 )
 
 // pullSpec checks a pull spec that must be there.
