@@ -118,17 +118,13 @@ type suiteStore struct {
 // empty removes what earlier tests left behind.
 func (s *suiteStore) empty(t *testing.T) {
 	t.Helper()
-	pods, _, err := s.objects(t.Context(), location{key: "/pods/"}, storage.ListOptions{Predicate: storage.Everything, Recursive: true})
+	list, err := s.listRecords(t.Context(), location{key: "/pods/"}, listParams{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, obj := range pods {
-		pod, ok := obj.(*example.Pod)
-		if !ok {
-			t.Fatalf("stored object is a %T", obj)
-		}
-		at := location{key: "/pods/" + objectKey(pod), namespace: pod.Namespace, name: pod.Name}
-		if err := s.deleteRecord(t.Context(), at, pod.ResourceVersion); err != nil {
+	for _, r := range list.Items {
+		at := location{namespace: r.Namespace, name: r.Annotations[nameAnnotation]}
+		if err := s.request(http.MethodDelete, at).Name(r.Name).Do(t.Context()).Error(); err != nil {
 			t.Fatal(err)
 		}
 	}
