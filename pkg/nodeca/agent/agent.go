@@ -189,7 +189,7 @@ func (a *Agent) roots(ctx context.Context, tree *fsroot.Root, roots []trustroots
 	}
 	a.swept = true
 	for _, want := range wants {
-		o.status.Hosts = append(o.status.Hosts, HostStatus{want.Host, servedBy[want.Host], in.Bundles[want.Host].NotAfter})
+		o.status.Hosts = append(o.status.Hosts, HostStatus{want.Host, append([]string{}, servedBy[want.Host]...), in.Bundles[want.Host].NotAfter})
 	}
 	return a.ownTrusted(in, servedBy)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 	"k8s.io/utils/clock"
 
 	"image.alauda.io/registry/pkg/logging"
@@ -133,7 +134,8 @@ func (p *program) build(change func(*agent.Options)) (*agent.Agent, agent.Option
 		return nil, options, usageError{err}
 	}
 	logger := logging.Setup("node-ca", verbosity(options.LogLevel))
-	return agent.New(options, clock.RealClock{}, logger.Logger, agent.NewMetrics()), options, nil
+	log := logger.With(zap.String("node", options.NodeName))
+	return agent.New(options, clock.RealClock{}, log, agent.NewMetrics()), options, nil
 }
 
 func verbosity(level string) int {
