@@ -180,7 +180,7 @@ func (c *Cluster) await(ctx context.Context, daemon string, timeout time.Duratio
 
 // ensure starts a daemon with the given inputs unless it runs with them.
 func (c *Cluster) ensure(spec supervise.Spec) error {
-	spec.Env = []string{"PATH=" + c.layout.Bin() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
+	spec.Env = []string{"PATH=" + c.layout.Bin() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "LANG=C.UTF-8"}
 	_, dead := c.daemons.Load(spec.Name)
 	_, alive := c.daemons.Living(spec.Name)
 	started, err := c.daemons.Ensure(spec)
