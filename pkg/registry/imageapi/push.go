@@ -204,3 +204,17 @@ func isLimit(answer metav1.Status) bool {
 	}
 	return false
 }
+
+// Renew stamps an Image that is taken up again by an index. One that was pruned is
+// built and created again.
+func (p *Pusher) Renew(ctx context.Context, name route.Name, digest string, build func(context.Context) (*imagev1.Image, error)) error {
+	err := p.stamp(ctx, digest)
+	if !apierrors.IsNotFound(err) {
+		return Refusal(err, name)
+	}
+	image, err := build(ctx)
+	if err != nil {
+		return err
+	}
+	return p.Image(ctx, name, image)
+}

@@ -43,19 +43,13 @@ func (s *Store) Rely(ctx context.Context, canonical digest.Digest) (Info, error)
 	return s.Stat(ctx, canonical)
 }
 
-// TouchedOrWritten returns the later of the data's time and that of its touched marker.
-func (s *Store) TouchedOrWritten(ctx context.Context, info Info) (time.Time, error) {
-	marker, err := s.stat(ctx, markerPath(touchedMarker, info.Digest))
-	if errors.Is(err, ErrNotFound) {
-		return info.ModTime, nil
-	}
+// Touched returns when a push relied on the bytes last, or ErrNotFound.
+func (s *Store) Touched(ctx context.Context, canonical digest.Digest) (time.Time, error) {
+	marker, err := s.stat(ctx, markerPath(touchedMarker, canonical))
 	if err != nil {
 		return time.Time{}, err
 	}
-	if marker.ModTime().After(info.ModTime) {
-		return marker.ModTime(), nil
-	}
-	return info.ModTime, nil
+	return marker.ModTime(), nil
 }
 
 func (s *Store) touch(ctx context.Context, info Info) error {
@@ -63,11 +57,11 @@ func (s *Store) touch(ctx context.Context, info Info) error {
 	if s.options.ReadOnly || now.Sub(info.ModTime) < touchAge || s.touches.recent(info.Digest, now) {
 		return nil
 	}
-	last, err := s.TouchedOrWritten(ctx, info)
-	if err != nil {
+	last, err := s.Touched(ctx, info.Digest)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if now.Sub(last) < touchAge {
+	if err == nil && now.Sub(last) < touchAge {
 		return nil
 	}
 	if err := s.put(ctx, markerPath(touchedMarker, info.Digest), []byte(now.UTC().Format(time.RFC3339))); err != nil {

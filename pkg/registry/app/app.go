@@ -1,0 +1,231 @@
+// Package app is the command line of the binary image-registry.
+//
+// Run reads the configuration, connects to the storage and to the Kubernetes API and
+// serves until its context ends. Build puts the parts together without starting
+// anything; tests call it with a storage and an API in memory. What the parts do is
+// written in their packages.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"image.alauda.io/registry/pkg/logging"
+	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/config"
+	"image.alauda.io/registry/pkg/registry/imageapi"
+	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/version"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+const component = "image-registry"
+
+// errUsage marks errors of the command line.
+var errUsage = errors.New("usage")
+
+// Run executes the command and returns the exit code.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	command := newCommand()
+	command.SetArgs(args)
+	command.SetOut(stdout)
+	command.SetErr(stderr)
+	err := command.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "%s\nRun '%s --help' for usage.\n", err, component)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", component, err)
+	return exitError
+}
+
+func newCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   component + " [config file]",
+		Short: "Serve container images to the cluster",
+		Long: `image-registry serves the OCI distribution API in front of a blob store and
+records what is pushed as Images and ImageStreams of the group image.alauda.io.
+
+The configuration is the file given as argument, else the one that
+` + config.PathVariable + ` names, else ` + config.DefaultPath + `.
+Variables REGISTRY_<SECTION>_<KEY> override single values, for example
+REGISTRY_HTTP_ADDR, REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY or
+REGISTRY_ALAUDA_SERVER_ADDR.
+
+The Kubernetes API is found by alauda.kubeconfig, else by KUBECONFIG, else by the
+service account of the Pod.
+
+Exit codes: 0 ended on request, 1 error, 2 wrong usage.`,
+		Example: `  image-registry
+  image-registry /etc/image-registry/config.yml
+  image-registry version`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("%w: one configuration file at most, got %d arguments", errUsage, len(args))
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, args []string) error {
+			return serve(command.Context(), config.Path(strings.Join(args, "")))
+		},
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	command.CompletionOptions.DisableDefaultCmd = true
+	command.AddCommand(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(command.OutOrStdout(), version.Get())
+			return err
+		},
+	})
+	return command
+}
+
+// serve runs the registry until the context ends.
+func serve(ctx context.Context, path string) error {
+	c, warnings, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	log := logging.Setup(component, verbosity(string(c.Configuration.Log.Level)))
+	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+	for _, warning := range warnings {
+		log.Warn(warning)
+	}
+	limitMemory(log.Logger)
+	if c.NoAuth() {
+		return fmt.Errorf("auth: none is not supported by this version")
+	}
+	deps, err := connect(ctx, c, log.Logger)
+	if err != nil {
+		return err
+	}
+	registry, err := Build(ctx, c, deps)
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Configuration.HTTP.Addr)
+	if err != nil {
+		return fmt.Errorf("http.addr: %w", err)
+	}
+	log.Info("serving", zap.String("address", listener.Addr().String()), zap.String("version", version.Get().Version))
+	return registry.run(ctx, c, listener)
+}
+
+// run starts the background work and serves.
+func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Listener) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer stop()
+	if check := c.Configuration.Health.StorageDriver; check.Enabled {
+		wait.Go(func() { r.Health.Watch(background, check.Interval, r.Store.Check) })
+	}
+	if r.Certificate != nil {
+		wait.Go(func() { r.Certificate.Watch(background) })
+	}
+	return r.Server.Run(ctx, listener)
+}
+
+// connect opens the storage and makes the clients. Neither needs to answer yet.
+func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependencies, error) {
+	deps := Dependencies{Log: log, Now: time.Now, Wait: wait}
+	name, err := c.StorageDriver()
+	if err != nil {
+		return deps, err
+	}
+	deps.Driver, err = store.OpenDriver(ctx, name, c.Configuration.Storage[name], c.Configuration.Middleware["storage"])
+	if err != nil {
+		return deps, err
+	}
+	kubeConfig, err := restConfig(c)
+	if err != nil {
+		return deps, err
+	}
+	client, err := kubernetes.NewForConfig(kubeConfig)
+	if err != nil {
+		return deps, fmt.Errorf("kubernetes client: %w", err)
+	}
+	deps.Reviewer = auth.NewKubeReviewer(client)
+	deps.API, err = imageapi.NewKubeClient(kubeConfig)
+	return deps, err
+}
+
+func restConfig(c *config.Config) (*rest.Config, error) {
+	path := c.Alauda.Kubeconfig
+	if path == "" {
+		path = os.Getenv("KUBECONFIG")
+	}
+	kubeConfig, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes configuration: %w", err)
+	}
+	kubeConfig.QPS, kubeConfig.Burst = c.Alauda.KubeClient.QPS, c.Alauda.KubeClient.Burst
+	kubeConfig.UserAgent = version.UserAgent(component)
+	return kubeConfig, nil
+}
+
+// verbosity translates log.level to the scale of klog.
+func verbosity(level string) int {
+	if level == "debug" {
+		return 4
+	}
+	return 0
+}
+
+func wait(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// limitMemory makes the garbage collector respect the container's limit, unless
+// GOMEMLIMIT says something else.
+func limitMemory(log *zap.Logger) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		limit, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
+		if err != nil || limit <= 0 || limit > 1<<50 {
+			return // no limit
+		}
+		debug.SetMemoryLimit(limit / 10 * 9)
+		log.Debug("memory limit", zap.Int64("bytes", limit/10*9))
+		return
+	}
+}

@@ -1,0 +1,175 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"time"
+
+	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/config"
+	"image.alauda.io/registry/pkg/registry/handlers"
+	"image.alauda.io/registry/pkg/registry/imageapi"
+	"image.alauda.io/registry/pkg/registry/limiter"
+	"image.alauda.io/registry/pkg/registry/server"
+	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/registry/uploadstate"
+
+	"github.com/distribution/distribution/v3/registry/storage/driver"
+	"go.uber.org/zap"
+)
+
+// Dependencies are what the registry talks to. Tests give their own.
+type Dependencies struct {
+	API      imageapi.Client
+	Reviewer auth.Reviewer
+	Driver   driver.StorageDriver
+	Log      *zap.Logger
+	Now      func() time.Time
+	// Wait pauses between attempts and returns early with the context's error.
+	Wait func(ctx context.Context, delay time.Duration) error
+}
+
+// Registry is a complete server that does not listen yet.
+type Registry struct {
+	Server  *server.Server
+	Store   *store.Store
+	Health  *server.Health
+	Metrics *server.Metrics
+	// Certificate is nil without TLS.
+	Certificate *server.Certificate
+}
+
+// Build puts a registry together. Nothing is started and nothing is asked.
+func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry, error) {
+	blobs, err := store.New(ctx, deps.Driver, store.Options{ReadOnly: c.ReadOnly(), Now: deps.Now})
+	if err != nil {
+		return nil, err
+	}
+	metrics := server.NewMetrics()
+	authOptions := auth.Options{
+		Anonymous: c.Alauda.Auth.Anonymous, Audience: c.Alauda.Auth.Audience, Now: deps.Now, Observer: metrics,
+		TokenTTL: c.Alauda.Auth.Cache.TokenTTL, TokenFailureTTL: c.Alauda.Auth.Cache.TokenFailureTTL,
+		AllowTTL: c.Alauda.Auth.Cache.AllowTTL, DenyTTL: c.Alauda.Auth.Cache.DenyTTL,
+	}
+	authenticator, err := auth.NewAuthenticator(deps.Reviewer, authOptions)
+	if err != nil {
+		return nil, err
+	}
+	authorizer, err := auth.NewAuthorizer(deps.Reviewer, authOptions)
+	if err != nil {
+		return nil, err
+	}
+	options, err := handlerOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	states, err := signer(c, deps.Log)
+	if err != nil {
+		return nil, err
+	}
+	h := &handlers.Handlers{
+		Options: options, Store: blobs, API: deps.API, Log: deps.Log, Now: deps.Now, Wait: deps.Wait,
+		Pusher:        &imageapi.Pusher{Client: deps.API, Now: deps.Now, Wait: deps.Wait},
+		Authenticator: authenticator, Authorizer: authorizer, States: states,
+		Challenge: auth.Challenge{
+			Realm: c.Alauda.Auth.Realm, Service: c.Alauda.Auth.Service, TokenRealm: c.Alauda.Auth.TokenRealm,
+			Host: c.Configuration.HTTP.Host, ServerAddr: c.Alauda.Server.Addr,
+		},
+		Reads: newLimiter(c.Alauda.Requests.Read), Writes: newLimiter(c.Alauda.Requests.Write),
+		MetricsSecret: c.Alauda.Metrics.Secret,
+	}
+	metrics.WatchLimits(h.Reads, h.Writes, blobs.ActiveUploads)
+	if c.Alauda.Metrics.Enabled {
+		h.Metrics = metrics.Handler()
+	}
+	threshold := 0
+	if check := c.Configuration.Health.StorageDriver; check.Enabled {
+		threshold = check.Threshold
+	}
+	health := server.NewHealth(threshold)
+	serverOptions, certificate, err := serverOptions(c, deps.Log, metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &Registry{
+		Server: server.New(serverOptions, h, health, metrics, deps.Log),
+		Store:  blobs, Health: health, Metrics: metrics, Certificate: certificate,
+	}, nil
+}
+
+func newLimiter(limit config.Limit) *limiter.Limiter {
+	return limiter.New(limit.MaxRunning, limit.MaxInQueue, limit.MaxWaitInQueue)
+}
+
+func handlerOptions(c *config.Config) (handlers.Options, error) {
+	validation := c.Configuration.Validation.Manifests
+	options := handlers.Options{
+		ServerAddr: c.Alauda.Server.Addr, Host: c.Configuration.HTTP.Host, RelativeURLs: c.Configuration.HTTP.RelativeURLs,
+		ReadOnly: c.ReadOnly(), RedirectDisabled: c.RedirectDisabled(),
+		RequireCreate: c.Alauda.Auth.RequireCreate, Anonymous: c.Alauda.Auth.Anonymous,
+		MaxManifestSize: c.Alauda.Manifests.MaxSize,
+		MaxTags:         c.Configuration.Tags.MaxTags, MaxCatalog: c.Configuration.Catalog.MaxEntries,
+		IndexPlatforms: string(validation.Indexes.Platforms),
+	}
+	for _, platform := range validation.Indexes.PlatformList {
+		options.Platforms = append(options.Platforms, platform.OS+"/"+platform.Architecture)
+	}
+	var err error
+	if options.AllowURLs, err = patterns(validation.URLs.Allow); err != nil {
+		return options, err
+	}
+	options.DenyURLs, err = patterns(validation.URLs.Deny)
+	return options, err
+}
+
+func patterns(texts []string) ([]*regexp.Regexp, error) {
+	var list []*regexp.Regexp
+	for _, text := range texts {
+		pattern, err := regexp.Compile(text)
+		if err != nil {
+			return nil, fmt.Errorf("validation.manifests.urls: %w", err)
+		}
+		list = append(list, pattern)
+	}
+	return list, nil
+}
+
+// signer makes up a secret when none is configured. Uploads then end at the border of
+// a replica, hence the warning.
+func signer(c *config.Config, log *zap.Logger) (*uploadstate.Signer, error) {
+	secret := c.Configuration.HTTP.Secret
+	if secret == "" {
+		log.Warn("http.secret is empty: a random one is used, uploads cannot move between replicas")
+		raw := make([]byte, 32)
+		if _, err := rand.Read(raw); err != nil {
+			return nil, fmt.Errorf("http.secret: %w", err)
+		}
+		secret = hex.EncodeToString(raw)
+	}
+	return uploadstate.NewSigner(secret), nil
+}
+
+func serverOptions(c *config.Config, log *zap.Logger, metrics *server.Metrics) (server.Options, *server.Certificate, error) {
+	options := server.Options{
+		IOTimeout: c.Alauda.HTTP.IOTimeout, ShutdownDelay: c.Alauda.HTTP.ShutdownDelay,
+		DrainTimeout: c.Configuration.HTTP.DrainTimeout, Headers: c.Configuration.HTTP.Headers,
+		AccessLog: !c.Configuration.Log.AccessLog.Disabled, HTTP2: !c.Configuration.HTTP.HTTP2.Disabled,
+	}
+	files := c.Configuration.HTTP.TLS
+	if files.Certificate == "" {
+		log.Warn("http.tls.certificate is empty: serving plain HTTP")
+		return options, nil, nil
+	}
+	certificate, err := server.NewCertificate(files.Certificate, files.Key, log, metrics.SetCertificateExpiry)
+	if err != nil {
+		return options, nil, err
+	}
+	options.TLS, err = server.TLSConfig(server.TLSOptions{
+		Certificate: files.Certificate, Key: files.Key, MinimumVersion: files.MinimumTLS,
+		CipherSuites: files.CipherSuites, ClientCAs: files.ClientCAs, HTTP2: options.HTTP2,
+	}, certificate)
+	return options, certificate, err
+}

@@ -1,0 +1,150 @@
+package handlers
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"image.alauda.io/registry/pkg/registry/apierror"
+	"image.alauda.io/registry/pkg/registry/route"
+	"image.alauda.io/registry/pkg/registry/store"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// youngLink is the age below which a pruner leaves links and blobs alone: a push may
+// be relying on them.
+const youngLink = 10 * time.Minute
+
+func blobUnknown(name route.Name, d digest.Digest) error {
+	return apierror.New(http.StatusNotFound, apierror.CodeBlobUnknown, "blob %s is not known to %s", d, name).WithDetail(d.String())
+}
+
+// blob serves the bytes of a blob, or for HEAD what clients need to know to skip an
+// upload: that answer comes from the storage and keeps collectors away.
+func (h *Handlers) blob(req *request) error {
+	info, err := req.scope.Blob(req.Context(), req.route.Digest)
+	if err == nil && req.Method == http.MethodHead {
+		info, err = h.Store.Rely(req.Context(), info.Digest)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return blobUnknown(req.route.Name, req.route.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	return h.serveBlob(req, info)
+}
+
+func (h *Handlers) serveBlob(req *request, info store.Info) error {
+	header := req.w.Header()
+	header.Set("Docker-Content-Digest", req.route.Digest.String())
+	header.Set("Etag", `"`+req.route.Digest.String()+`"`)
+	header.Set("Cache-Control", "max-age=31536000")
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Accept-Ranges", "bytes")
+	if matchesETag(req.Header.Values("If-None-Match"), req.route.Digest) {
+		header.Del("Content-Type")
+		req.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	if req.Method == http.MethodHead {
+		header.Set("Content-Length", strconv.FormatInt(info.Size, 10))
+		req.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	if !h.Options.RedirectDisabled {
+		url, err := h.Store.RedirectURL(req.Request, info.Digest)
+		if err != nil {
+			return err
+		}
+		if url != "" {
+			header.Del("Content-Type")
+			header.Set("Location", url)
+			return empty(req, http.StatusTemporaryRedirect)
+		}
+	}
+	content, err := h.Store.Open(req.Context(), info)
+	if errors.Is(err, store.ErrNotFound) {
+		return blobUnknown(req.route.Name, req.route.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	defer content.Close() //nolint:errcheck // everything was read or the client left
+	http.ServeContent(req.w, req.Request, "", time.Time{}, content)
+	return nil
+}
+
+// matchesETag accepts quoted, weak and bare digests.
+func matchesETag(values []string, d digest.Digest) bool {
+	for _, value := range values {
+		for candidate := range strings.SplitSeq(value, ",") {
+			candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
+			if strings.Trim(candidate, `"`) == d.String() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// deleteBlob removes the link of a blob that nothing in the stream uses.
+func (h *Handlers) deleteBlob(req *request) error {
+	ctx, name, d := req.Context(), req.route.Name, req.route.Digest
+	canonical, err := h.Store.Link(ctx, name, store.Layers, d)
+	if errors.Is(err, store.ErrNotFound) {
+		return blobUnknown(name, d)
+	}
+	if err != nil {
+		return err
+	}
+	used, err := req.scope.Uses(ctx, canonical)
+	if err != nil {
+		return err
+	}
+	if used {
+		return stillUsed("blob %s is part of an image of %s", d, name)
+	}
+	if req.pruner {
+		young, err := h.isYoung(req, store.Layers, canonical)
+		if err != nil {
+			return err
+		}
+		if young {
+			return stillUsed("blob %s was pushed or relied upon less than 10 minutes ago", d)
+		}
+	}
+	for _, link := range []digest.Digest{d, canonical} {
+		if err := h.Store.RemoveLink(ctx, name, store.Layers, link); err != nil {
+			return err
+		}
+	}
+	return empty(req, http.StatusAccepted)
+}
+
+func stillUsed(format string, args ...any) error {
+	return apierror.New(http.StatusMethodNotAllowed, apierror.CodeUnsupported, format, args...)
+}
+
+// isYoung tells whether a link or the touched marker of its bytes is young. A time in
+// the future is young.
+func (h *Handlers) isYoung(req *request, set store.Links, canonical digest.Digest) (bool, error) {
+	last, err := h.Store.LinkTime(req.Context(), req.route.Name, set, canonical)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, err
+	}
+	if err == nil && h.Now().Sub(last) < youngLink {
+		return true, nil
+	}
+	if set != store.Layers {
+		return false, nil
+	}
+	touched, err := h.Store.Touched(req.Context(), canonical)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && h.Now().Sub(touched) < youngLink, err
+}

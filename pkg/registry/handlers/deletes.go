@@ -1,0 +1,203 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/registry/pkg/oci/manifest"
+	"image.alauda.io/registry/pkg/registry/imageapi"
+	"image.alauda.io/registry/pkg/registry/membership"
+	"image.alauda.io/registry/pkg/registry/store"
+
+	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+const statusAttempts = 5
+
+// deleteTag removes a tag with its history from the image API. The manifest stays
+// reachable by digest until it is pruned.
+func (h *Handlers) deleteTag(req *request) error {
+	name, tag := req.route.Name, req.route.Tag
+	err := h.API.DeleteTag(req.Context(), name, tag)
+	if apierrors.IsNotFound(err) {
+		return membership.ManifestUnknown("image stream %q has no tag %q", name, tag)
+	}
+	if err != nil {
+		return imageapi.Refusal(err, name)
+	}
+	if err := h.Store.RemoveTagHint(req.Context(), name, tag); err != nil {
+		return err
+	}
+	return empty(req, http.StatusAccepted)
+}
+
+// deleteManifest removes a manifest by digest: for a user with every tag that has it
+// now, for the pruner only if the stream does not lead to it any more.
+func (h *Handlers) deleteManifest(req *request) error {
+	if req.pruner {
+		return h.pruneManifest(req)
+	}
+	ctx := req.Context()
+	_, canonical, err := h.resolve(req)
+	if err != nil {
+		return err
+	}
+	parent, err := req.scope.ParentOf(ctx, canonical)
+	if err != nil {
+		return err
+	}
+	if parent != "" {
+		return stillUsed("manifest %s is part of the index %s, delete that first", canonical, parent)
+	}
+	if err := h.forget(req, canonical); err != nil {
+		return err
+	}
+	if err := h.unlink(req, canonical); err != nil {
+		return err
+	}
+	return empty(req, http.StatusAccepted)
+}
+
+// pruneManifest removes the links of a manifest that the stream does not reach.
+func (h *Handlers) pruneManifest(req *request) error {
+	ctx := req.Context()
+	canonical, err := h.Store.Link(ctx, req.route.Name, store.Revisions, req.route.Digest)
+	if errors.Is(err, store.ErrNotFound) {
+		return membership.ManifestUnknown("manifest %s is not linked in %s", req.route.Digest, req.route.Name)
+	}
+	if err != nil {
+		return err
+	}
+	reached, err := h.reaches(req, canonical)
+	if err != nil {
+		return err
+	}
+	if reached {
+		return stillUsed("manifest %s is referenced by image stream %q", canonical, req.route.Name)
+	}
+	young, err := h.isYoung(req, store.Revisions, canonical)
+	if err != nil {
+		return err
+	}
+	if young {
+		return stillUsed("manifest %s was pushed less than 10 minutes ago", canonical)
+	}
+	if err := h.unlink(req, canonical); err != nil {
+		return err
+	}
+	return empty(req, http.StatusAccepted)
+}
+
+// reaches tells whether the stream leads to the digest or to the subject of it.
+func (h *Handlers) reaches(req *request, canonical digest.Digest) (bool, error) {
+	reached, err := req.scope.Reaches(req.Context(), canonical)
+	if err != nil || reached {
+		return reached, err
+	}
+	parsed, err := h.parsed(req.Context(), canonical)
+	if err != nil || parsed == nil || parsed.Subject == nil {
+		return false, err
+	}
+	return req.scope.Reaches(req.Context(), parsed.Subject.Digest)
+}
+
+// parsed reads a stored manifest; nil when it is not there or not a manifest.
+func (h *Handlers) parsed(ctx context.Context, canonical digest.Digest) (*manifest.Manifest, error) {
+	raw, err := h.Store.Manifest(ctx, canonical)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := manifest.Parse(raw, "")
+	if err != nil {
+		return nil, nil //nolint:nilerr // what is no manifest names no subject
+	}
+	return parsed, nil
+}
+
+// forget takes the digest out of the stream: tags that have it now go as a whole,
+// older items of other tags one by one.
+func (h *Handlers) forget(req *request, canonical digest.Digest) error {
+	ctx, name := req.Context(), req.route.Name
+	stream, err := req.scope.Stream(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, list := range stream.Status.Tags {
+		if len(list.Items) == 0 || list.Items[0].Image != canonical.String() {
+			continue
+		}
+		if err := h.API.DeleteTag(ctx, name, list.Tag); err != nil && !apierrors.IsNotFound(err) {
+			return imageapi.Refusal(err, name)
+		}
+		if err := h.Store.RemoveTagHint(ctx, name, list.Tag); err != nil {
+			return err
+		}
+	}
+	return h.forgetHistory(req, canonical)
+}
+
+func (h *Handlers) forgetHistory(req *request, canonical digest.Digest) error {
+	for attempt := 1; ; attempt++ {
+		stream, err := h.API.Stream(req.Context(), req.route.Name)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return imageapi.Unavailable(err)
+		}
+		if !removeItems(stream, canonical.String()) {
+			return nil
+		}
+		err = h.API.UpdateStreamStatus(req.Context(), stream)
+		if !apierrors.IsConflict(err) || attempt == statusAttempts {
+			return imageapi.Refusal(err, req.route.Name)
+		}
+	}
+}
+
+// removeItems removes the digest from all histories and tells whether it was in one.
+func removeItems(stream *imagev1.ImageStream, image string) bool {
+	removed := false
+	for i := range stream.Status.Tags {
+		list := &stream.Status.Tags[i]
+		before := len(list.Items)
+		list.Items = slices.DeleteFunc(list.Items, func(item imagev1.TagEvent) bool { return item.Image == image })
+		removed = removed || len(list.Items) != before
+	}
+	return removed
+}
+
+// unlink removes the links of a manifest under all its digests, and its entry at its
+// subject. Entries about it stay.
+func (h *Handlers) unlink(req *request, canonical digest.Digest) error {
+	ctx, name := req.Context(), req.route.Name
+	parsed, err := h.parsed(ctx, canonical)
+	if err != nil {
+		return err
+	}
+	digests := distinct(req.route.Digest, canonical)
+	if parsed != nil {
+		digests = append(digests, digest.SHA512.FromBytes(parsed.Raw))
+	}
+	for _, d := range digests {
+		if parsed != nil && parsed.Subject != nil {
+			if err := h.Store.RemoveReferrer(ctx, name, parsed.Subject.Digest, d); err != nil {
+				return err
+			}
+		}
+		if err := h.Store.RemoveLink(ctx, name, store.Revisions, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package handlers
+
+import (
+	"context"
+	"sync"
+
+	"image.alauda.io/registry/pkg/oci/manifest"
+	"image.alauda.io/registry/pkg/registry/store"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// push is one manifest on its way into the repository.
+type push struct {
+	*Handlers
+	req      *request
+	manifest *manifest.Manifest
+	tags     []string
+
+	mu sync.Mutex
+	// canonical maps every digest that the manifest names to the stored one.
+	canonical map[digest.Digest]digest.Digest
+	// blobs and children are the named digests that are readable here.
+	blobs, children []digest.Digest
+}
+
+func (p *push) run(ctx context.Context) error {
+	p.canonical = map[digest.Digest]digest.Digest{}
+	if err := p.checkForeign(); err != nil {
+		return err
+	}
+	if err := p.checkReferences(ctx); err != nil {
+		return err
+	}
+	if err := p.Store.PutManifest(ctx, p.manifest.Raw, p.manifest.Digest); err != nil {
+		return err
+	}
+	if err := p.record(ctx); err != nil {
+		return err
+	}
+	return p.link(ctx)
+}
+
+// link makes the manifest and what it names readable in the repository. Links that are
+// there are written again: their time protects them from being cleaned up.
+func (p *push) link(ctx context.Context) error {
+	name, own := p.req.route.Name, p.manifest.Digest
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelChecks)
+	put := func(set store.Links, named, canonical digest.Digest) {
+		for _, d := range distinct(named, canonical) {
+			group.Go(func() error { return p.Store.PutLink(ctx, name, set, d, canonical) })
+		}
+	}
+	requested := own
+	if p.req.route.Digest != "" {
+		requested = p.req.route.Digest
+	}
+	put(store.Revisions, requested, own)
+	for _, blob := range p.blobs {
+		put(store.Layers, blob, p.canonical[blob])
+	}
+	for _, child := range p.children {
+		put(store.Revisions, child, p.canonical[child])
+	}
+	for _, tag := range p.tags {
+		group.Go(func() error { return p.Store.PutTagHint(ctx, name, tag, own) })
+	}
+	if subject := p.manifest.Subject; subject != nil {
+		group.Go(func() error { return p.Store.PutReferrer(ctx, name, subject.Digest, requested, own) })
+	}
+	return group.Wait()
+}

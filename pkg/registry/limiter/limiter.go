@@ -1,0 +1,87 @@
+// Package limiter bounds the requests that are served at the same time.
+//
+// Each class of requests, reads and writes, has a number of slots and a queue. A
+// request takes a slot at once, waits in the queue if there is room, or is turned away;
+// one that waits is turned away when its time is up or its client left. The slot is
+// held until the whole answer was sent. A limit of zero slots lets everything through.
+package limiter
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Reasons for which a request was turned away.
+var (
+	ErrQueueFull = errors.New("too many requests are waiting")
+	ErrTimeout   = errors.New("the request waited too long")
+	ErrGone      = errors.New("the client left the queue")
+)
+
+// Limiter bounds one class of requests.
+type Limiter struct {
+	slots   chan struct{}
+	queue   int64
+	maxWait time.Duration
+
+	waiting atomic.Int64
+	running atomic.Int64
+}
+
+// New returns a Limiter: running slots (0 is no limit), places in the queue, and the
+// longest wait (0 is no end).
+func New(running, queue int, maxWait time.Duration) *Limiter {
+	l := &Limiter{queue: int64(queue), maxWait: maxWait}
+	if running > 0 {
+		l.slots = make(chan struct{}, running)
+	}
+	return l
+}
+
+// Acquire takes a slot. The returned function gives it back and must be called once.
+func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
+	if l.slots == nil {
+		return l.run(func() {}), nil
+	}
+	free := func() { <-l.slots }
+	select {
+	case l.slots <- struct{}{}:
+		return l.run(free), nil
+	default:
+	}
+	if l.waiting.Add(1) > l.queue {
+		l.waiting.Add(-1)
+		return nil, ErrQueueFull
+	}
+	defer l.waiting.Add(-1)
+	var expired <-chan time.Time
+	if l.maxWait > 0 {
+		timer := time.NewTimer(l.maxWait)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return l.run(free), nil
+	case <-expired:
+		return nil, ErrTimeout
+	case <-ctx.Done():
+		return nil, ErrGone
+	}
+}
+
+func (l *Limiter) run(free func()) func() {
+	l.running.Add(1)
+	return func() {
+		l.running.Add(-1)
+		free()
+	}
+}
+
+// Running is the number of requests that are being served.
+func (l *Limiter) Running() int64 { return l.running.Load() }
+
+// Waiting is the number of requests in the queue.
+func (l *Limiter) Waiting() int64 { return l.waiting.Load() }

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"image.alauda.io/registry/pkg/registry/handlers"
+	"image.alauda.io/registry/pkg/registry/route"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// debugLevel is where the process-wide logger puts debug output.
+const debugLevel = zapcore.Level(-4)
+
+// logRequest writes the line of a finished request. Authorization, upload states and
+// bodies never appear.
+func (s *Server) logRequest(r *http.Request, record *handlers.Record, status int, start time.Time, in *body, out *response) {
+	if !s.options.AccessLog {
+		return
+	}
+	level := zapcore.InfoLevel
+	switch kind := record.Route.Kind; {
+	case status >= http.StatusInternalServerError && kind != route.Ready:
+		level = zapcore.ErrorLevel
+	case kind == route.Live || kind == route.Ready || kind == route.Root || kind == route.Metrics:
+		level = debugLevel
+	}
+	entry := s.log.Check(level, "request")
+	if entry == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("request_id", record.ID), zap.String("remote", remote(r)),
+		zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("query", maskedQuery(r.URL)),
+		zap.String("proto", r.Proto), zap.Int("status", status),
+		zap.Int64("bytes_in", in.bytes), zap.Int64("bytes_out", out.bytes),
+		zap.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000),
+		zap.String("user", record.Username), zap.String("user_agent", r.UserAgent()), zap.String("host", r.Host),
+	}
+	if name := record.Route.Name.String(); name != "" {
+		fields = append(fields, zap.String("repo", name))
+	}
+	if reference := record.Route.Reference(); reference != "" {
+		fields = append(fields, zap.String("reference", reference))
+	}
+	entry.Write(fields...)
+}
+
+// remote names the first hop that proxies report, and the peer.
+func remote(r *http.Request) string {
+	peer, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		peer = r.RemoteAddr
+	}
+	if first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); first != "" {
+		return strings.TrimSpace(first) + ", " + peer
+	}
+	return peer
+}
+
+// plainParameters may stand in a log; the values of all others are masked.
+var plainParameters = map[string]bool{
+	"n": true, "last": true, "digest": true, "mount": true, "from": true, "tag": true, "artifactType": true,
+	"scope": true, "service": true, "onlyunreferenced": true, "digest-algorithm": true, "ns": true,
+}
+
+func maskedQuery(u *url.URL) string {
+	if u.RawQuery == "" {
+		return ""
+	}
+	query := u.Query()
+	for key, values := range query {
+		if !plainParameters[key] {
+			for i := range values {
+				values[i] = "***"
+			}
+		}
+	}
+	return query.Encode()
+}
