@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %+v, %v, want %+v", test.text, got, err, test.want)
 		}
 	}
-	for _, text := range []string{"a b", "UPPER/case", "ns/app:", "h.x/ns/app@sha256:12", "://x"} {
+	for _, text := range []string{"a b", "ns/UPPER", "ns/app:", "h.x/ns/app@sha256:12", "://x"} {
 		if got, err := Parse(text); err == nil {
 			t.Errorf("%q: %+v, want an error", text, got)
 		}
