@@ -1,0 +1,105 @@
+package apigroup_test
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
+	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
+	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/imagesecret"
+)
+
+// Behaviour 1, as far as storage decides it.
+func TestResources(t *testing.T) {
+	env := grouptest.New(t)
+	type facts struct {
+		singular           string
+		short              string
+		list, create, edit bool
+		remove, watch      bool
+	}
+	want := map[string]facts{
+		"images":               {"image", "", true, true, true, true, true},
+		"imagestreams":         {"imagestream", "is", true, true, true, true, true},
+		"imagestreams/status":  {singular: "imagestream", edit: true},
+		"imagestreams/layers":  {singular: "imagestreamlayers"},
+		"imagestreams/secrets": {singular: "secret"},
+		"imagestreamtags":      {"imagestreamtag", "istag", true, true, true, true, false},
+		"imagestreamimages":    {singular: "imagestreamimage", short: "isimage"},
+		"imagestreammappings":  {singular: "imagestreammapping", create: true},
+	}
+	if len(env.Group.Storage) != len(want) {
+		t.Errorf("%d resources, want %d", len(env.Group.Storage), len(want))
+	}
+	for name, expected := range want {
+		storage := env.Group.Storage[name]
+		var got facts
+		if provider, ok := storage.(rest.SingularNameProvider); ok {
+			got.singular = provider.GetSingularName()
+		}
+		if provider, ok := storage.(rest.ShortNamesProvider); ok {
+			got.short = provider.ShortNames()[0]
+		}
+		_, got.list = storage.(rest.Lister)
+		_, got.create = storage.(rest.Creater)
+		_, got.edit = storage.(rest.Updater)
+		_, got.remove = storage.(rest.GracefulDeleter)
+		_, got.watch = storage.(rest.Watcher)
+		if got != expected {
+			t.Errorf("%s: got %+v, want %+v", name, got, expected)
+		}
+	}
+}
+
+func TestGroupSpeaksNoProtobuf(t *testing.T) {
+	env := grouptest.New(t)
+	info := env.Group.Info()
+	for _, serializer := range info.NegotiatedSerializer.SupportedMediaTypes() {
+		if serializer.MediaType != "application/json" && serializer.MediaType != "application/yaml" {
+			t.Errorf("the group speaks %s", serializer.MediaType)
+		}
+	}
+	if len(info.VersionedResourcesStorageMap["v1"]) == 0 {
+		t.Error("no resources in v1")
+	}
+}
+
+func TestDepsMustBeComplete(t *testing.T) {
+	codecs, err := apigroup.NewCodecs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := apigroup.New(apigroup.Deps{}, codecs); err == nil {
+		t.Error("a group without dependencies was built")
+	}
+}
+
+// Behaviour 33.
+func TestSecrets(t *testing.T) {
+	env := grouptest.New(t)
+	for _, secret := range []*corev1.Secret{
+		{ObjectMeta: metav1.ObjectMeta{Name: "config", Labels: map[string]string{"use": "yes"}}, Type: corev1.SecretTypeDockerConfigJson},
+		{ObjectMeta: metav1.ObjectMeta{Name: "cfg"}, Type: corev1.SecretTypeDockercfg},
+		{ObjectMeta: metav1.ObjectMeta{Name: "opaque"}, Type: corev1.SecretTypeOpaque},
+		{ObjectMeta: metav1.ObjectMeta{Name: "excluded", Annotations: map[string]string{"alauda.io/image.excludeSecret": "true"}}, Type: corev1.SecretTypeDockercfg},
+	} {
+		if _, err := env.Client.CoreV1().Secrets("team-a").Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storage := env.Group.Storage["imagestreams/secrets"].(*imagesecret.REST)
+	for selector, want := range map[string]int{"": 2, "use=yes": 1} {
+		obj, err := storage.Get(env.Request("alice", "team-a", "imagestreams"), "absent", &metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(obj.(*imageapi.SecretList).Items); got != want {
+			t.Errorf("selector %q gave %d secrets, want %d", selector, got, want)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package image_test
+
+import (
+	"fmt"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
+	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/oci/manifest"
+)
+
+const config = `{"architecture":"amd64","os":"linux","created":"2026-01-02T03:04:05Z","config":{"Env":["A=b"]}}`
+
+func digest(text string) string { return manifest.Canonical([]byte(text)).String() }
+
+func descriptor(mediaType, name string, size int) string {
+	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, name, size)
+}
+
+func ociManifest() string {
+	base, top := descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest("base"), 100), descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest("top"), 10)
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s,%s,%s]}`,
+		manifest.OCIManifest, descriptor(manifest.OCIConfig, digest(config), len(config)), base, top, base)
+}
+
+func withManifest(raw, rawConfig string) *imageapi.Image {
+	return &imageapi.Image{
+		ObjectMeta:           metav1.ObjectMeta{Name: digest(raw)},
+		DockerImageReference: "quay.io/org/app@" + digest(raw),
+		DockerImageManifest:  raw,
+		DockerImageConfig:    rawConfig,
+	}
+}
+
+func create(env *grouptest.Env, image *imageapi.Image) (*imageapi.Image, error) {
+	obj, err := env.Group.Images.Create(env.Request("alice", "", "images"), image, rest.ValidateAllObjectFunc, &metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return obj.(*imageapi.Image), nil
+}
+
+func update(env *grouptest.Env, image *imageapi.Image) (*imageapi.Image, error) {
+	obj, _, err := env.Group.Images.Update(env.Request("alice", "", "images"), image.Name, rest.DefaultUpdatedObjectInfo(image), rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return obj.(*imageapi.Image), nil
+}
+
+// Behaviour 6.
+func TestCreateReadsTheManifest(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		env := grouptest.New(t)
+		image := withManifest(ociManifest(), config)
+		if stored {
+			image.Annotations = map[string]string{imagev1.ImageManifestBlobStoredAnnotation: "true"}
+		}
+		got, err := create(env, image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		metadata := got.DockerImageMetadata
+		if metadata.ID != digest(config) || metadata.Architecture != "amd64" || metadata.Size != int64(110+len(config)) {
+			t.Errorf("metadata is %+v", metadata)
+		}
+		if len(got.DockerImageLayers) != 3 || got.DockerImageLayers[0].Name != digest("base") {
+			t.Errorf("layers are %+v", got.DockerImageLayers)
+		}
+		if got.Annotations[imagev1.DockerImageLayersOrderAnnotation] != "ascending" || got.DockerImageManifestMediaType != manifest.OCIManifest {
+			t.Errorf("annotations are %v, media type %s", got.Annotations, got.DockerImageManifestMediaType)
+		}
+		if stored != (got.DockerImageManifest == "") || stored != (got.DockerImageConfig == "") {
+			t.Errorf("blob stored %t, manifest kept %t", stored, got.DockerImageManifest != "")
+		}
+	}
+}
+
+// Behaviour 7.
+func TestCreateOfAnIndex(t *testing.T) {
+	env := grouptest.New(t)
+	raw := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, manifest.OCIIndex, descriptor(manifest.OCIManifest, digest("child"), 7))
+	got, err := create(env, withManifest(raw, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.DockerImageLayers) != 0 || len(got.DockerImageManifests) != 1 || got.DockerImageManifests[0].Architecture != "unknown" || got.DockerImageMetadata.ID != got.Name {
+		t.Errorf("index is %+v", got)
+	}
+	both := grouptest.PushedIndex("a", "b", "both", "child")
+	both.DockerImageLayers = []imageapi.ImageLayer{{Name: digest("layer")}}
+	if _, err = create(env, both); !apierrors.IsInvalid(err) {
+		t.Errorf("layers and children gave %v", err)
+	}
+}
+
+// Behaviour 8.
+func TestManifestMustHashToTheName(t *testing.T) {
+	env := grouptest.New(t)
+	wrong := withManifest(ociManifest(), config)
+	wrong.Name = digest("other")
+	if _, err := create(env, wrong); !apierrors.IsInvalid(err) {
+		t.Errorf("a wrong manifest gave %v", err)
+	}
+
+	empty := withManifest(ociManifest(), config)
+	empty.DockerImageManifest, empty.DockerImageConfig = "", ""
+	image, err := create(env, empty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image.DockerImageManifest = "{}"
+	if image, err = update(env, image); err != nil || image.DockerImageManifest != "" {
+		t.Fatalf("a wrong manifest on update: %v, kept %q", err, image.DockerImageManifest)
+	}
+	image.DockerImageManifest, image.DockerImageConfig = ociManifest(), config
+	if image, err = update(env, image); err != nil || image.DockerImageMetadata.ID != digest(config) || len(image.DockerImageLayers) != 3 {
+		t.Errorf("completed image is %+v, %v", image, err)
+	}
+}
+
+// Behaviour 9.
+func TestWhatCannotChange(t *testing.T) {
+	env := grouptest.New(t)
+	image, err := create(env, grouptest.Pushed("a", "b", "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := image.DeepCopy()
+	changed.DockerImageMetadata.ID = "other"
+	changed.DockerImageMetadataVersion = "2.0"
+	changed.DockerImageLayers = nil
+	changed.Annotations["note"] = "yes"
+	changed.Signatures = []imageapi.ImageSignature{{ObjectMeta: metav1.ObjectMeta{Name: image.Name + "@s"}, Type: "AtomicImageV1", Content: []byte("x")}}
+	got, err := update(env, changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.DockerImageMetadata.ID != image.DockerImageMetadata.ID || got.DockerImageMetadataVersion != "1.0" || len(got.DockerImageLayers) != 1 {
+		t.Errorf("immutable parts changed: %+v", got)
+	}
+	if got.Annotations["note"] != "yes" || len(got.Signatures) != 1 {
+		t.Errorf("annotations %v and signatures %v", got.Annotations, got.Signatures)
+	}
+	got.ResourceVersion = ""
+	if _, err = update(env, got); !apierrors.IsInvalid(err) {
+		t.Errorf("no resourceVersion gave %v", err)
+	}
+}
+
+func TestInvalidImages(t *testing.T) {
+	env := grouptest.New(t)
+	for name, change := range map[string]func(*imageapi.Image){
+		"no reference":   func(i *imageapi.Image) { i.DockerImageReference = "" },
+		"bad reference":  func(i *imageapi.Image) { i.DockerImageReference = "UPPER/case" },
+		"path name":      func(i *imageapi.Image) { i.Name = "a/b" },
+		"child digest":   func(i *imageapi.Image) { i.DockerImageManifests[0].Digest = "sha256:short" },
+		"child type":     func(i *imageapi.Image) { i.DockerImageManifests[0].MediaType = "none" },
+		"child platform": func(i *imageapi.Image) { i.DockerImageManifests[0].OS = "" },
+		"child size":     func(i *imageapi.Image) { i.DockerImageManifests[0].ManifestSize = -1 },
+		"stamp":          func(i *imageapi.Image) { i.Annotations[imagev1.ImageLastReferencedTimeAnnotation] = "yesterday" },
+	} {
+		image := grouptest.PushedIndex("a", "b", "one", "child")
+		change(image)
+		if _, err := create(env, image); !apierrors.IsInvalid(err) {
+			t.Errorf("%s gave %v, want Invalid", name, err)
+		}
+	}
+}
