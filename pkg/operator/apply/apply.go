@@ -121,7 +121,7 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 	if err != nil {
 		return nil, false, err
 	}
-	before := ""
+	before, reason := "", "it does not exist"
 	if live != nil {
 		if live.GetDeletionTimestamp() != nil {
 			return live, false, fault.WaitingFor("%s to be gone before it is created again", ref)
@@ -130,11 +130,14 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 		if err != nil {
 			return live, false, err
 		}
-		if owned != nil && Equal(desired, owned) {
-			return live, false, nil
+		if reason = "it was not applied yet"; owned != nil {
+			if reason = Difference(desired, owned); reason == "" {
+				return live, false, nil
+			}
 		}
 		before = live.GetResourceVersion()
 	}
+	klog.FromContext(ctx).V(2).Info("Applying", "object", ref.String(), "because", reason)
 	return a.send(ctx, kind, desired, live, before)
 }
 
@@ -157,7 +160,7 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 		a.written[ref] = write{before: before, after: after}
 		a.mu.Unlock()
 	}
-	klog.FromContext(ctx).V(2).Info("Applied", "object", ref.String(), "changed", changed)
+	klog.FromContext(ctx).V(4).Info("Applied", "object", ref.String(), "changed", changed)
 	return after, true, nil
 }
 

@@ -3,6 +3,8 @@ package apply
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -118,65 +120,76 @@ func hasKeys(object, want map[string]any) bool {
 	return true
 }
 
-// Equal says whether the desired object is what the manager owns on the live one.
-func Equal(desired *unstructured.Unstructured, owned map[string]any) bool {
-	want := map[string]any{}
-	for key, value := range desired.Object {
-		if key != "apiVersion" && key != "kind" {
-			want[key] = value
-		}
-	}
+// Difference returns the path of the first field, in the order of names, in which the desired object is not
+// what the manager owns on the live one. It is empty when they are the same.
+func Difference(desired *unstructured.Unstructured, owned map[string]any) string {
+	want := without(desired.Object, "apiVersion", "kind")
 	if metadata, ok := want["metadata"].(map[string]any); ok {
-		rest := map[string]any{}
-		for key, value := range metadata {
-			if key != "name" && key != "namespace" {
-				rest[key] = value
-			}
-		}
-		want["metadata"] = rest
+		want["metadata"] = without(metadata, "name", "namespace")
 	}
 	if owned["metadata"] == nil {
-		owned = shallowWith(owned, "metadata", map[string]any{})
+		owned = without(owned)
+		owned["metadata"] = map[string]any{}
 	}
-	return equalValue(want, owned)
+	return differ("", want, owned)
 }
 
-func shallowWith(object map[string]any, key string, value any) map[string]any {
-	out := map[string]any{key: value}
-	for k, v := range object {
-		out[k] = v
+// without copies the top of an object, less some keys.
+func without(object map[string]any, keys ...string) map[string]any {
+	out := make(map[string]any, len(object)+1)
+	for key, value := range object {
+		if !slices.Contains(keys, key) {
+			out[key] = value
+		}
 	}
 	return out
 }
 
-func equalValue(a, b any) bool {
+func differ(path string, a, b any) string {
 	switch x := a.(type) {
 	case map[string]any:
 		y, ok := b.(map[string]any)
-		if !ok || len(x) != len(y) {
-			return false
+		if !ok {
+			return path
 		}
-		for key, value := range x {
-			other, exists := y[key]
-			if !exists || !equalValue(value, other) {
-				return false
-			}
-		}
-		return true
+		return differMaps(path, x, y)
 	case []any:
 		y, ok := b.([]any)
 		if !ok || len(x) != len(y) {
-			return false
+			return path
 		}
 		for i := range x {
-			if !equalValue(x[i], y[i]) {
-				return false
+			if at := differ(fmt.Sprintf("%s[%d]", path, i), x[i], y[i]); at != "" {
+				return at
 			}
 		}
-		return true
-	default:
-		return equalScalar(a, b)
+		return ""
 	}
+	if equalScalar(a, b) {
+		return ""
+	}
+	return path
+}
+
+func differMaps(path string, a, b map[string]any) string {
+	keys := slices.Collect(maps.Keys(a))
+	for key := range b {
+		if _, ok := a[key]; !ok {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		x, inA := a[key]
+		y, inB := b[key]
+		if !inA || !inB {
+			return path + "." + key
+		}
+		if at := differ(path+"."+key, x, y); at != "" {
+			return at
+		}
+	}
+	return ""
 }
 
 // equalScalar compares numbers by value: JSON of managedFields brings float64, objects bring int64.
