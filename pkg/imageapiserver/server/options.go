@@ -52,6 +52,8 @@ type Options struct {
 	ConfigFile string
 	// Storage is the backend, StorageCRD or StorageEtcd.
 	Storage string
+	// WebhookPort is accepted for the image lookup webhook, which this version does not have.
+	WebhookPort int
 	// Compression says whether objects are written compressed.
 	Compression bool
 
@@ -109,6 +111,7 @@ func NewOptions() *Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ConfigFile, "config", o.ConfigFile, "File with the ImageAPIServerConfig; read again when it changes.")
 	flags.StringVar(&o.Storage, "image-storage", o.Storage, "Where images and image streams are stored: crd (hidden custom resources in the cluster) or etcd (--etcd-servers).")
+	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Port of the image lookup webhook. This version has no such webhook: nothing listens there.")
 	flags.BoolVar(&o.Compression, "storage-compression", o.Compression, "Write objects compressed. Both forms can always be read.")
 	o.Run.AddUniversalFlags(flags)
 	o.Etcd.AddFlags(flags)

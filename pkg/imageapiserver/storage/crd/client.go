@@ -36,17 +36,23 @@ func NewClient(config *rest.Config, version schema.GroupVersion) (rest.Interface
 	return client, nil
 }
 
+// maxRetries bounds how often a refusal with Retry-After is asked again; clients of this server wait
+// meanwhile, and are told to come back when it does not help.
+const maxRetries = 5
+
 // request starts a request for the records at a location.
 func (s *Store) request(verb string, at location) *rest.Request {
 	return s.config.Client.Verb(verb).
 		NamespaceIfScoped(at.namespace, s.config.Namespaced && at.namespace != "").
-		Resource(s.config.Records.Resource)
+		Resource(s.config.Records.Resource).
+		MaxRetries(maxRetries)
 }
 
 func (s *Store) getRecord(ctx context.Context, at location, resourceVersion string) (*record, error) {
 	request := s.request(http.MethodGet, at).Name(recordName(at.name))
 	if resourceVersion != "" {
-		request.Param("resourceVersion", resourceVersion)
+		// Kube-apiserver waits itself for a version that its cache has not reached.
+		request.Param("resourceVersion", resourceVersion).MaxRetries(0)
 	}
 	return s.doRecord(ctx, "get", at, request)
 }
@@ -123,6 +129,9 @@ func (s *Store) listRecords(ctx context.Context, at location, params listParams)
 		if value != "" {
 			request.Param(name, value)
 		}
+	}
+	if params.resourceVersion != "" {
+		request.MaxRetries(0) // as in getRecord
 	}
 	if params.limit > 0 {
 		request.Param("limit", fmt.Sprint(params.limit))

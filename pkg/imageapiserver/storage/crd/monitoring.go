@@ -8,7 +8,7 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 )
 
-// requestDuration is shared by all stores of the process, as metrics are.
+// The metrics are shared by all stores of the process.
 var (
 	requestDuration = metrics.NewHistogramVec(&metrics.HistogramOpts{
 		Name:           "image_apiserver_storage_request_duration_seconds",
@@ -16,7 +16,12 @@ var (
 		Buckets:        metrics.ExponentialBuckets(0.001, 2, 14),
 		StabilityLevel: metrics.ALPHA,
 	}, []string{"backend", "operation"})
-	registerMetrics = sync.OnceFunc(func() { legacyregistry.MustRegister(requestDuration) })
+	storedObjects = metrics.NewGaugeVec(&metrics.GaugeOpts{
+		Name:           "image_apiserver_stored_objects",
+		Help:           "Number of objects in the storage, counted once a minute.",
+		StabilityLevel: metrics.ALPHA,
+	}, []string{"resource"})
+	registerMetrics = sync.OnceFunc(func() { legacyregistry.MustRegister(requestDuration, storedObjects) })
 )
 
 // observe records the duration of an operation that started at the given time.

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -161,6 +162,7 @@ func (s *Store) Stats(ctx context.Context) (storage.Stats, error) {
 	if list.RemainingItemCount != nil {
 		count += *list.RemainingItemCount
 	}
+	storedObjects.WithLabelValues(strings.TrimPrefix(s.config.Records.Resource, "stored")).Set(float64(count))
 	return storage.Stats{ObjectCount: count}, nil
 }
 
