@@ -69,7 +69,7 @@ func prepareDev(ctx context.Context, o options, env *environment, out *progress)
 	}
 	env.restart = changed
 	out.step("images into the nodes")
-	tarballs, err := filepath.Glob(filepath.Join(env.root, "_output", "images", "*_linux_"+runtime.GOARCH+".tar"))
+	tarballs, err := filepath.Glob(filepath.Join(env.root, "_output", "images", "*-linux-"+runtime.GOARCH+".tar"))
 	if err != nil || len(tarballs) == 0 {
 		return fmt.Errorf("no image tarballs for linux/%s below _output/images (%v)", runtime.GOARCH, err)
 	}

@@ -33,7 +33,7 @@ func overlay(registry string) string {
 	b.WriteString("    apiVersion: apps/v1\n    kind: Deployment\n")
 	b.WriteString("    metadata: {name: cluster-image-registry-operator, namespace: image-registry-system}\n")
 	b.WriteString("    spec:\n      template:\n        spec:\n          containers:\n")
-	b.WriteString("          - name: cluster-image-registry-operator\n")
+	b.WriteString("          - name: operator\n")
 	fmt.Fprintf(&b, "            image: %s\n            env:\n", image("cluster-image-registry-operator"))
 	for _, v := range operandVariables {
 		fmt.Fprintf(&b, "            - {name: %s, value: %q}\n", v[0], image(v[1]))
