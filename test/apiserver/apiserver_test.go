@@ -16,6 +16,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
@@ -29,6 +30,7 @@ func TestStorageInCustomResources(t *testing.T) {
 	e := start(t)
 	suite(t, e)
 	t.Run("records", func(t *testing.T) { testRecords(t, e) })
+	t.Run("storage outage", func(t *testing.T) { testStorageOutage(t, e) })
 }
 
 func TestStorageInEtcd(t *testing.T) {
@@ -418,5 +420,32 @@ func testRecords(t *testing.T, e *environment) {
 	}
 	if spec, ok := record.Object["spec"].(map[string]any); !ok || spec["format"] != "json+zstd" {
 		t.Errorf("record has spec %v", record.Object["spec"])
+	}
+}
+
+// testStorageOutage takes the record kinds away: the server must stop being ready, but neither be
+// restarted nor break discovery. Behaviour 1.
+func testStorageOutage(t *testing.T, e *environment) {
+	kinds := e.dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	if err := kinds.Delete(t.Context(), "storedimages.storage.image.alauda.io", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	client := kubernetes.NewForConfigOrDie(e.replicas[0]).Discovery().RESTClient()
+	e.eventually(t, "the replica is not ready", func(ctx context.Context) error {
+		answer, err := client.Get().AbsPath("/readyz").DoRaw(ctx)
+		if err == nil || !strings.Contains(string(answer), "[-]crd-storage failed") {
+			return fmt.Errorf("/readyz says %s", answer)
+		}
+		return nil
+	})
+	for _, path := range []string{"/livez", "/apis/image.alauda.io/v1"} {
+		if answer, err := client.Get().AbsPath(path).DoRaw(t.Context()); err != nil {
+			t.Errorf("%s: %v: %s", path, err, answer)
+		}
+	}
+	if _, err := e.images.ImageV1().Images().Create(t.Context(), &imagev1.Image{
+		ObjectMeta: metav1.ObjectMeta{Name: digestOf("outage")}, DockerImageReference: "example.test/app@" + digestOf("outage"),
+	}, metav1.CreateOptions{}); !apierrors.IsInternalError(err) {
+		t.Errorf("create without storage: %v, want an internal error", err)
 	}
 }
