@@ -19,7 +19,7 @@ const (
 // Summary is the health of all pull secrets, for status and conditions. It reads the caches only, and
 // costs a pass over all ServiceAccounts.
 type Summary struct {
-	// Mode is the mode of the cluster.
+	// Mode is the mode that Config asks for.
 	Mode Mode
 	// Desired counts ServiceAccounts in scope, Ready those of them with a valid, injected Secret.
 	Desired, Ready int
@@ -40,7 +40,7 @@ func (c *Controller) Summary() (Summary, error) {
 		return Summary{}, err
 	}
 	now := c.Clock.Now()
-	summary := Summary{Mode: s.mode}
+	summary := Summary{Mode: s.configured}
 	accounts, err := c.accounts.List(labels.Everything())
 	if err != nil {
 		return Summary{}, fmt.Errorf("list ServiceAccounts: %w", err)

@@ -11,7 +11,9 @@ import (
 
 // settings are what Config and the Service ask for, the same for every ServiceAccount.
 type settings struct {
-	mode         Mode
+	mode Mode
+	// configured is the mode that Config asks for, also while the Service is awaited.
+	configured   Mode
 	scope        Scope
 	hosts        []string
 	hostsHash    string
@@ -28,6 +30,7 @@ func (c *Controller) settings() (settings, error) {
 	}
 	config, _ := object.(*imageregistryv1.Config)
 	s := settings{mode: EffectiveMode(config), scope: ScopeOf(config, c.Namespace)}
+	s.configured = s.mode
 	if s.mode != Full && s.mode != RefreshOnly {
 		return s, nil
 	}
