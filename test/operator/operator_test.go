@@ -291,6 +291,7 @@ func TestClaimOfTheOperator(t *testing.T) {
 		t.Errorf("requests that change something, on a healthy system:\n%s", strings.Join(after[len(before):], "\n"))
 	}
 	c.edit(func(config *registryv1.Config) { config.Spec.ManagementState = registryv1.Removed })
+	c.eventually("the nodes are asked to clean up", func() (bool, string) { return c.reportCleanNodes(), summary(c.config()) })
 	c.eventually("the claim is deleted with the registry", func() (bool, string) {
 		live := c.get(claim)
 		return live == nil || live.GetDeletionTimestamp() != nil, summary(c.config())

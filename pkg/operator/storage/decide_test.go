@@ -1,0 +1,106 @@
+package storage
+
+import (
+	"errors"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/fault"
+)
+
+func claim(owned bool, modes ...corev1.PersistentVolumeAccessMode) *corev1.PersistentVolumeClaim {
+	c := &corev1.PersistentVolumeClaim{}
+	c.Name = "data"
+	c.Spec.AccessModes = modes
+	c.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")}
+	if owned {
+		c.Annotations = map[string]string{registryv1.OwnedAnnotation: "true"}
+	}
+	return c
+}
+
+// Behaviours 12 to 16, 18.
+func TestDecide(t *testing.T) {
+	const rwo, rwx, rox = corev1.ReadWriteOnce, corev1.ReadWriteMany, corev1.ReadOnlyMany
+	named := registryv1.StorageSpec{PVC: &registryv1.PVCStorage{Claim: "data"}}
+	for _, test := range []struct {
+		name     string
+		storage  registryv1.StorageSpec
+		replicas int32
+		strategy string
+		facts    Facts
+		fault    string
+		exists   string
+		want     Plan
+		creates  bool
+	}{
+		{name: "nothing and no class", fault: registryv1.ReasonStorageNotConfigured, exists: registryv1.ReasonNotConfigured, replicas: 1},
+		{name: "nothing and a default class", replicas: 1, facts: Facts{HasDefaultClass: true}, exists: registryv1.ReasonPVCCreated, creates: true,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
+		{name: "emptyDir", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{}}, exists: registryv1.ReasonEmptyDir,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
+		{name: "two back ends", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{}, PVC: &registryv1.PVCStorage{}}, fault: registryv1.ReasonMultipleStoragesConfigured},
+		{name: "object store", replicas: 1, storage: registryv1.StorageSpec{S3: &registryv1.S3Storage{}}, fault: registryv1.ReasonUnsupportedStorage, exists: registryv1.ReasonUnknownError},
+		{name: "named claim is missing", replicas: 1, storage: named, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCNotFound},
+		{name: "foreign claim", replicas: 1, storage: named, facts: Facts{Claim: claim(false, rwo)}, exists: registryv1.ReasonPVCExists,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
+		{name: "single writer caps", replicas: 2, storage: named, facts: Facts{Claim: claim(false, rwo)}, exists: registryv1.ReasonPVCExists,
+			want: Plan{Replicas: 1, ReplicasReason: "SingleWriterVolume", Strategy: Recreate}},
+		{name: "single writer refuses to roll", replicas: 1, strategy: RollingUpdate, storage: named, facts: Facts{Claim: claim(false, rwo)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "many writers", replicas: 3, storage: named, facts: Facts{Claim: claim(false, rwx)}, exists: registryv1.ReasonPVCExists,
+			want: Plan{Replicas: 3, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
+		{name: "no writer", replicas: 1, storage: named, facts: Facts{Claim: claim(false, rox)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "foreign claim under the operator's name", replicas: 1, storage: registryv1.StorageSpec{PVC: &registryv1.PVCStorage{}}, facts: Facts{Claim: claim(false, rwo)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCNotOwned},
+		{name: "own claim", replicas: 0, storage: named, facts: Facts{Claim: claim(true, rwo)}, exists: registryv1.ReasonPVCCreated, creates: true,
+			want: Plan{Replicas: 0, ReplicasReason: "ScaledToZero", Strategy: Recreate}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := &registryv1.Config{Spec: registryv1.ConfigSpec{Storage: test.storage, Replicas: ptr.To(test.replicas), RolloutStrategy: test.strategy}}
+			plan, err := Decide(config, test.facts)
+			var permanent *fault.Permanent
+			reason := ""
+			if errors.As(err, &permanent) {
+				reason = permanent.Reason
+			}
+			if reason != test.fault || plan.Exists.Reason != test.exists {
+				t.Fatalf("fault %q, exists %q; want %q, %q (%v)", reason, plan.Exists.Reason, test.fault, test.exists, err)
+			}
+			if err != nil {
+				return
+			}
+			if plan.Replicas != test.want.Replicas || plan.ReplicasReason != test.want.ReplicasReason || plan.Strategy != test.want.Strategy {
+				t.Errorf("replicas %d (%s), strategy %s; want %d (%s), %s", plan.Replicas, plan.ReplicasReason, plan.Strategy, test.want.Replicas, test.want.ReplicasReason, test.want.Strategy)
+			}
+			if (plan.Claim != nil) != test.creates {
+				t.Errorf("writes a claim: %t, want %t", plan.Claim != nil, test.creates)
+			}
+		})
+	}
+}
+
+// Behaviour 18.
+func TestRemoveClaimAsksForProof(t *testing.T) {
+	managed := &registryv1.StorageSpec{ManagementState: registryv1.Managed}
+	for _, test := range []struct {
+		name      string
+		spec      registryv1.ManagementState
+		effective *registryv1.StorageSpec
+		claim     *corev1.PersistentVolumeClaim
+		want      bool
+	}{
+		{"own and managed", registryv1.Managed, managed, claim(true), true},
+		{"switched to Unmanaged in the same patch", registryv1.Unmanaged, managed, claim(true), false},
+		{"not owned", registryv1.Managed, managed, claim(false), false},
+		{"was Unmanaged", registryv1.Managed, &registryv1.StorageSpec{ManagementState: registryv1.Unmanaged}, claim(true), false},
+		{"never used", registryv1.Managed, nil, claim(true), false},
+		{"gone", registryv1.Managed, managed, nil, false},
+	} {
+		if got := RemoveClaim(registryv1.StorageSpec{ManagementState: test.spec}, test.effective, test.claim); got != test.want {
+			t.Errorf("%s: %t, want %t", test.name, got, test.want)
+		}
+	}
+}
