@@ -12,6 +12,8 @@ package imageapi
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
@@ -63,6 +65,8 @@ type kubeClient struct {
 
 // NewKubeClient returns the Client of a cluster.
 func NewKubeClient(config *rest.Config) (Client, error) {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return registeredOnly{next} })
 	images, err := versioned.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("image API client: %w", err)
@@ -72,6 +76,22 @@ func NewKubeClient(config *rest.Config) (Client, error) {
 		return nil, fmt.Errorf("metadata client: %w", err)
 	}
 	return kubeClient{images: images, metadata: names}, nil
+}
+
+// registeredOnly tells "the image API is not registered" from "there is no such object".
+// Both are 404, but the first is the plain text of a path that nobody serves, and whoever
+// pulls or pushes then must hear "try again" and not "unknown".
+type registeredOnly struct{ next http.RoundTripper }
+
+func (r registeredOnly) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := r.next.RoundTrip(request)
+	if err != nil || response.StatusCode != http.StatusNotFound || strings.Contains(response.Header.Get("Content-Type"), "json") {
+		return response, err
+	}
+	if err := response.Body.Close(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("nobody serves %s: is APIService v1.%s registered?", request.URL.Path, imagev1.GroupName)
 }
 
 func (k kubeClient) Stream(ctx context.Context, name route.Name) (*imagev1.ImageStream, error) {
