@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +109,7 @@ func connect() (*suite, error) {
 func (s *suite) env() []string {
 	return append(os.Environ(), "KUBECONFIG="+s.kubeconfig, "REGISTRY_HOST="+s.registry,
 		"REGISTRY_CA="+environment("REGISTRY_CA", filepath.Join(s.root, "_output", "devcluster", "registry-ca.crt")),
-		"PATH="+s.bin+":"+filepath.Join(s.root, "_output", "bin")+":"+os.Getenv("PATH"))
+		"PATH="+s.bin+":"+filepath.Join(s.root, "_output", "bin")+":"+filepath.Join(s.root, "_output", "bin", runtime.GOOS+"_"+runtime.GOARCH)+":"+os.Getenv("PATH"))
 }
 
 // shell runs a documented command literally and returns what it printed.

@@ -45,6 +45,7 @@ func TestRemovedTakesTheDataPlaneAwayAndManagedBringsItBack(t *testing.T) {
 	t.Cleanup(func() {
 		shared.shell(t, `kubectl patch configs.imageregistry.operator.alauda.io cluster \
   --type=merge -p '{"spec":{"managementState":"Managed","storage":{"managementState":"Managed"}}}'`)
+		shared.waitHealthy(t)
 	})
 	shared.shell(t, `kubectl patch configs.imageregistry.operator.alauda.io cluster \
   --type=merge \
@@ -81,6 +82,7 @@ func TestRemovedTakesTheDataPlaneAwayAndManagedBringsItBack(t *testing.T) {
 	shared.shell(t, `kubectl patch configs.imageregistry.operator.alauda.io cluster \
   --type=merge \
   -p '{"spec":{"managementState":"Managed"}}'`)
+	shared.shell(t, "kubectl -n image-registry-system wait --for=create deployment/image-registry --timeout=60s")
 	shared.shell(t, "kubectl -n image-registry-system rollout status deployment/image-registry --timeout=300s")
 	shared.waitHealthy(t)
 	eventually(t, "pull after the return", func(ctx context.Context) error {
