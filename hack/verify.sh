@@ -37,7 +37,8 @@ vetted() {
 linted() {
   mkdir -p _output/bin
   (cd hack/tools && GOWORK=off go build -o ../../_output/bin/staticcheck honnef.co/go/tools/cmd/staticcheck) &&
-    _output/bin/staticcheck -tags component,e2e ./... image.alauda.io/api/... &&
+    go list -tags component,e2e ./... image.alauda.io/api/... | grep -v /openapi$ | # generated, and names deprecated core types
+      xargs _output/bin/staticcheck -tags component,e2e &&
     (cd hack/devcluster && GOWORK=off ../../_output/bin/staticcheck ./...)
 }
 

@@ -22,11 +22,13 @@ var directDependencies = []string{
 	"github.com/opencontainers/image-spec",
 	"github.com/pelletier/go-toml/v2",
 	"github.com/prometheus/client_golang",
+	"github.com/prometheus/client_model", // the type of gathered metrics; only those of the storage engine are passed on
 	"github.com/robfig/cron/v3",
 	"github.com/sirupsen/logrus",
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
 	"go.uber.org/zap",
+	"go.yaml.in/yaml/v2", // environment variables of the registry are YAML scalars in the dialect of distribution's configuration
 	"golang.org/x/sync",
 	"golang.org/x/sys",
 	"golang.org/x/time",
@@ -42,6 +44,7 @@ var directDependencies = []string{
 	"k8s.io/kube-aggregator",
 	"k8s.io/kube-openapi",
 	"k8s.io/utils",
+	"sigs.k8s.io/randfill", // fuzzed round trips of the API types
 	"sigs.k8s.io/structured-merge-diff/v6",
 	"sigs.k8s.io/yaml",
 }

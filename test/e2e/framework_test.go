@@ -135,12 +135,6 @@ func (s *suite) tryShell(t *testing.T, command string) (string, error) {
 	return strings.TrimSpace(out.String()), err
 }
 
-// apply sends YAML to the cluster.
-func (s *suite) apply(t *testing.T, yaml string) {
-	t.Helper()
-	s.shell(t, "kubectl apply -f - <<'EOF'\n"+yaml+"\nEOF")
-}
-
 // eventually polls until check returns nil.
 func eventually(t *testing.T, what string, check func(ctx context.Context) error) {
 	t.Helper()

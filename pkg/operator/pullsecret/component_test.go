@@ -46,10 +46,10 @@ func startLive(t *testing.T, operand string) *live {
 	l := &live{client: client, configs: watch.NewFake()}
 	config := configWith(imageregistryv1.Managed, imageregistryv1.Managed)
 	configs := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			return &imageregistryv1.ConfigList{Items: []imageregistryv1.Config{*config}}, nil
 		},
-		WatchFunc: func(options metav1.ListOptions) (watch.Interface, error) {
+		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			if options.SendInitialEvents != nil { // the source in memory can only list and watch
 				return nil, apierrors.NewInvalid(imageregistryv1.SchemeGroupVersion.WithKind("Config").GroupKind(), "", nil)
 			}

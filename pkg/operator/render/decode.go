@@ -138,12 +138,3 @@ func (s Settings) newObject(apiVersion, kind, name, component string) *unstructu
 	stamp(object)
 	return object
 }
-
-func annotate(object *unstructured.Unstructured, key, value string) {
-	annotations := object.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[key] = value
-	object.SetAnnotations(annotations)
-}

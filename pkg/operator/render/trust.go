@@ -57,7 +57,7 @@ func PrivateConfiguration(in Inputs) (*unstructured.Unstructured, error) {
 	secret := in.newObject("v1", "Secret", registryv1.SecretPrivateConfig, "registry")
 	secret.Object["type"] = "Opaque"
 	if err := unstructured.SetNestedStringMap(secret.Object, encoded, "data"); err != nil {
-		return nil, fmt.Errorf("Secret %s: %w", secret.GetName(), err)
+		return nil, fmt.Errorf("secret %s: %w", secret.GetName(), err)
 	}
 	return secret, nil
 }

@@ -180,7 +180,7 @@ func ParseStat(line string) (Stat, error) {
 		return Stat{}, errors.New("stat line has no command")
 	}
 	fields := strings.Fields(line[end+1:])
-	const state, parent, start = 3 - 3, 4 - 3, 22 - 3
+	const state, parent, start = 0, 1, 19 // counted from field 3
 	if len(fields) <= start {
 		return Stat{}, fmt.Errorf("stat line has %d fields after the command", len(fields))
 	}

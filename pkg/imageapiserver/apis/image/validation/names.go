@@ -13,7 +13,7 @@ package validation
 import (
 	"regexp"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"image.alauda.io/api/image/reference"
 )
@@ -23,10 +23,18 @@ var mediaTypePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,12
 // IsDigest tells whether text is a well-formed digest.
 func IsDigest(text string) bool { return reference.ValidateDigest(text) == nil }
 
+// pathSegment checks that a name, or the prefix of a generated one, can stand in a URL.
+func pathSegment(name string, prefix bool) []string {
+	if prefix {
+		return content.IsPathSegmentPrefix(name)
+	}
+	return content.IsPathSegmentName(name)
+}
+
 // StreamName is the name check of ImageStreams. The length depends on the
 // namespace and is checked with the stream.
 func StreamName(name string, prefix bool) []string {
-	problems := path.ValidatePathSegmentName(name, prefix)
+	problems := pathSegment(name, prefix)
 	if err := reference.ValidateStreamName("", name); err != nil {
 		problems = append(problems, err.Error())
 	}
@@ -35,7 +43,7 @@ func StreamName(name string, prefix bool) []string {
 
 // ImageName is the name check of Images.
 func ImageName(name string, prefix bool) []string {
-	return path.ValidatePathSegmentName(name, prefix)
+	return pathSegment(name, prefix)
 }
 
 // SplitTagSource splits the name of an ImageStreamTag source in the spec of
