@@ -15,6 +15,9 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"version", []string{"version"}, 0, "go1."},
 		{"help names the storage flag", []string{"--help"}, 0, "--image-storage"},
+		{"help does not promise a webhook", []string{"--help"}, 0, "nothing listens there yet"},
+		{"webhook port out of range", []string{"--webhook-port=70000"}, 2, "--webhook-port=70000"},
+		{"webhook port is accepted", []string{"--webhook-port=9443", "--config=/nonexistent/config.yaml"}, 1, "/nonexistent/config.yaml"},
 		{"unknown flag", []string{"--no-such-flag"}, 2, "no-such-flag"},
 		{"stray argument", []string{"serve"}, 2, "serve"},
 		{"unknown storage", []string{"--image-storage=files"}, 2, "neither crd nor etcd"},

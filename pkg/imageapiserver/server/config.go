@@ -41,9 +41,6 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.WebhookPort != 0 {
-		klog.InfoS("This version has no image lookup webhook, nothing listens on its port", "port", o.WebhookPort)
-	}
 	compressor, err := compress.New(o.Compression)
 	if err != nil {
 		return nil, err

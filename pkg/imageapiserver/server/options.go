@@ -52,7 +52,7 @@ type Options struct {
 	ConfigFile string
 	// Storage is the backend, StorageCRD or StorageEtcd.
 	Storage string
-	// WebhookPort is accepted for the image lookup webhook, which this version does not have.
+	// WebhookPort is reserved: the operator passes it, and nothing listens there yet.
 	WebhookPort int
 	// Compression says whether objects are written compressed.
 	Compression bool
@@ -111,7 +111,7 @@ func NewOptions() *Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ConfigFile, "config", o.ConfigFile, "File with the ImageAPIServerConfig; read again when it changes.")
 	flags.StringVar(&o.Storage, "image-storage", o.Storage, "Where images and image streams are stored: crd (hidden custom resources in the cluster) or etcd (--etcd-servers).")
-	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Port of the image lookup webhook. This version has no such webhook: nothing listens there.")
+	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Reserved for the local-lookup webhook; nothing listens there yet.")
 	flags.BoolVar(&o.Compression, "storage-compression", o.Compression, "Write objects compressed. Both forms can always be read.")
 	o.Run.AddUniversalFlags(flags)
 	o.Etcd.AddFlags(flags)
@@ -152,6 +152,9 @@ func (o *Options) Validate() error {
 	}
 	if o.ConfigFile == "" {
 		problems = append(problems, errors.New("--config must name a file"))
+	}
+	if o.WebhookPort < 0 || o.WebhookPort > 65535 {
+		problems = append(problems, fmt.Errorf("--webhook-port=%d is not a port, nor 0", o.WebhookPort))
 	}
 	for _, part := range [][]error{
 		o.Run.Validate(), o.SecureServing.Validate(), o.Authentication.Validate(), o.Authorization.Validate(),
