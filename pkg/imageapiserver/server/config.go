@@ -32,6 +32,8 @@ type Config struct {
 	source     *serverconfig.Source
 	compressor *compress.Compressor
 	client     kubernetes.Interface
+	// clusterDomain is the DNS domain behind ".svc" in the names of the cluster's services.
+	clusterDomain string
 }
 
 // NewConfig turns options into a configuration. It talks to the cluster: it checks its version and
@@ -55,6 +57,7 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 	c := &Config{
 		generic: genericapiserver.NewRecommendedConfig(codecs.Factory),
 		codecs:  codecs, source: source, compressor: compressor,
+		clusterDomain: clusterDomain(o.ResolvConf),
 	}
 	if err := o.Run.ApplyTo(&c.generic.Config); err != nil {
 		return nil, err

@@ -41,6 +41,7 @@ const (
 	defaultConfigFile = "/etc/image-api-server/config.yaml"
 	servingCertFile   = "/var/run/serving-cert/tls.crt"
 	servingKeyFile    = "/var/run/serving-cert/tls.key"
+	resolvConfFile    = "/etc/resolv.conf"
 	etcdPrefix        = "/registry/image.alauda.io"
 	// maxRequestBody takes a 4 MiB manifest with its config; the library's 3 MiB would not.
 	maxRequestBody = 8 << 20
@@ -54,6 +55,9 @@ type Options struct {
 	Storage string
 	// WebhookPort is reserved: the operator passes it, and nothing listens there yet.
 	WebhookPort int
+	// ResolvConf is the resolver configuration that tells the cluster's domain. It has no flag: in a
+	// Pod it is where kubelet writes it.
+	ResolvConf string
 	// Compression says whether objects are written compressed.
 	Compression bool
 
@@ -94,7 +98,7 @@ func NewOptions() *Options {
 	etcd.SkipHealthEndpoints = true
 
 	return &Options{
-		ConfigFile: defaultConfigFile, Storage: StorageCRD, Compression: true,
+		ConfigFile: defaultConfigFile, Storage: StorageCRD, Compression: true, ResolvConf: resolvConfFile,
 		Run: run, Etcd: etcd, SecureServing: serving.WithLoopback(),
 		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),

@@ -9,7 +9,6 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
 	"image.alauda.io/registry/pkg/imageapiserver/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
-	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
 	"image.alauda.io/registry/pkg/imageapiserver/layerindex"
 	"image.alauda.io/registry/pkg/imageapiserver/serverconfig"
 )
@@ -39,7 +38,7 @@ func (c CompletedConfig) New() (*Server, error) {
 	var index *layerindex.Index
 	group, err := apigroup.New(apigroup.Deps{
 		RESTOptions:   c.generic.RESTOptionsGetter,
-		Hosts:         hosts(c.source),
+		Hosts:         hosts(c.source, c.clusterDomain),
 		AccessReviews: c.client.AuthorizationV1().SubjectAccessReviews(),
 		Secrets:       c.client.CoreV1(),
 		LayerIndex: func(images *image.REST) (layers.Index, error) {
@@ -78,14 +77,6 @@ func addHooks(generic *genericapiserver.GenericAPIServer, index *layerindex.Inde
 		}()
 		return nil
 	})
-}
-
-// hosts returns the names of the registry that are configured at the moment.
-func hosts(source *serverconfig.Source) repository.HostSource {
-	return func() repository.Hosts {
-		config := source.Current()
-		return repository.Hosts{Internal: config.InternalRegistryHostname, External: config.ExternalRegistryHostnames}
-	}
 }
 
 // Run serves until the context ends, then shuts down in order: not ready at once, requests served for
