@@ -69,6 +69,7 @@ func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList 
 func (s strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object) {
 	image, old := obj.(*imageapi.Image), oldObj.(*imageapi.Image)
 	restore(image, old)
+	withdraw(image, old)
 	if err := complete(image, s.clock.Now()); err != nil {
 		klog.V(2).InfoS("Image metadata could not be read from its manifest", "image", image.Name, "err", err)
 	}

@@ -18,6 +18,7 @@ func Image(image *imageapi.Image, path *field.Path) field.ErrorList {
 	errs = append(errs, pullSpec(image.DockerImageReference, path.Child("dockerImageReference"))...)
 	errs = append(errs, rawManifest(image, path.Child("dockerImageManifest"))...)
 	errs = append(errs, lastReferenced(image, path.Child("metadata", "annotations"))...)
+	errs = append(errs, signatures(image, path.Child("signatures"))...)
 	for i := range image.DockerImageManifests {
 		errs = append(errs, child(&image.DockerImageManifests[i], path.Child("dockerImageManifests").Index(i))...)
 	}
@@ -30,6 +31,7 @@ func Image(image *imageapi.Image, path *field.Path) field.ErrorList {
 // ImageUpdate checks an image that replaces old.
 func ImageUpdate(image, old *imageapi.Image) field.ErrorList {
 	errs := genericvalidation.ValidateObjectMetaUpdate(&image.ObjectMeta, &old.ObjectMeta, field.NewPath("metadata"))
+	errs = append(errs, signaturesUpdate(image, old, field.NewPath("signatures"))...)
 	return append(errs, Image(image, nil)...)
 }
 
