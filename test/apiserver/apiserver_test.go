@@ -44,6 +44,8 @@ func suite(t *testing.T, e *environment) {
 		"streams":                 testStreams,
 		"watch":                   testWatch,
 		"mapping":                 testMapping,
+		"missing":                 testMissing,
+		"terminating namespace":   testTerminating,
 		"table":                   testTable,
 		"unprivileged user":       testUnprivileged,
 		"virtual resources watch": testNoWatchOnTags,
@@ -236,11 +238,6 @@ func mapping(name, tag, content string) *imagev1.ImageStreamMapping {
 func testMapping(t *testing.T, e *environment) {
 	namespace := e.newNamespace(t)
 	api := e.images.ImageV1()
-	_, err := api.ImageStreamMappings(namespace).Create(t.Context(), mapping("app", "v1", namespace), metav1.CreateOptions{})
-	var status apierrors.APIStatus
-	if !apierrors.IsNotFound(err) || !errors.As(err, &status) || status.Status().Details == nil || status.Status().Details.Kind != "imagestreammappings" {
-		t.Errorf("mapping into a missing stream: %v, want NotFound of imagestreammappings", err)
-	}
 	if _, err := api.ImageStreams(namespace).Create(t.Context(), stream("app"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
