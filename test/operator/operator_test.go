@@ -281,9 +281,10 @@ func TestClaimOfTheOperator(t *testing.T) {
 		storage := c.config().Spec.Storage
 		return storage.ManagementState == registryv1.Managed && storage.PVC != nil && storage.PVC.Claim == "image-registry-storage", summary(c.config())
 	})
-	if strategy := c.config().Status.RolloutStrategy; strategy != "Recreate" {
-		t.Errorf("strategy on a single-writer volume: %q, want Recreate", strategy)
-	}
+	c.eventually("the strategy on a single-writer volume is Recreate", func() (bool, string) {
+		strategy := c.config().Status.RolloutStrategy
+		return strategy == "Recreate", strategy
+	})
 	c.settle()
 	before := c.writes.list()
 	c.nudge("claim")

@@ -87,7 +87,7 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	events := notify.New(c.broadcast.NewRecorder(scheme.Scheme, corev1.EventSource{Component: registryv1.OperatorName}), clock.RealClock{})
 	applier, err := apply.New(apply.Options{
 		Client: untyped, Cache: c.owned, FieldManager: registryv1.OperatorName,
-		OwnedAnnotation: registryv1.OwnedAnnotation, Event: events.Event,
+		OwnedAnnotation: registryv1.OwnedAnnotation, LeaveAlone: registryconfig.LeftAlone, Event: events.Event,
 	})
 	if err != nil {
 		return nil, err

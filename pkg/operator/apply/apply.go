@@ -24,6 +24,8 @@ type Options struct {
 	FieldManager string
 	// OwnedAnnotation marks objects that people see and that only then may be deleted.
 	OwnedAnnotation string
+	// LeaveAlone says of an object that exists that it is not to be applied; optional.
+	LeaveAlone func(live *unstructured.Unstructured) bool
 	// Event records a reason and a message; optional.
 	Event func(eventType, reason, message string)
 }
@@ -125,6 +127,9 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 	if live != nil {
 		if live.GetDeletionTimestamp() != nil {
 			return live, false, fault.WaitingFor("%s to be gone before it is created again", ref)
+		}
+		if a.LeaveAlone != nil && a.LeaveAlone(live) {
+			return live, false, nil
 		}
 		owned, err := Owned(live, a.FieldManager)
 		if err != nil {

@@ -229,6 +229,7 @@ func (c *Controller) gather() (Input, error) {
 	if config, ok := object.(*imageregistryv1.Config); exists && ok {
 		state := config.Spec.ManagementState
 		in.Serving = config.DeletionTimestamp == nil && (state == imageregistryv1.Managed || state == imageregistryv1.Unmanaged)
+		in.ServicesComing = in.Serving && state == imageregistryv1.Managed
 		in.RotateCA = config.Annotations[rotateCAAnnotation]
 		in.RotateServing = config.Annotations[rotateLeaf]
 	}

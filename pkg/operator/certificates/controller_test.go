@@ -48,6 +48,18 @@ func (f *fixture) setState(t *testing.T, state imageregistryv1.ManagementState) 
 	if err := f.Configs.GetIndexer().Add(config); err != nil {
 		t.Fatal(err)
 	}
+	var services []corev1.Service
+	if state == imageregistryv1.Managed {
+		services = []corev1.Service{service(registryService), service(apiServerService)}
+	}
+	replace(t, f.factory.Core().V1().Services().Informer(), services)
+}
+
+func service(name string) corev1.Service {
+	return corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name},
+		Spec:       corev1.ServiceSpec{ClusterIPs: []string{"198.18.0.7"}},
+	}
 }
 
 // sync fills the caches from the fake cluster, syncs once and returns the number of writes.

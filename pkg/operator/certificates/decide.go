@@ -19,6 +19,8 @@ type Input struct {
 	// Serving: Config is Managed or Unmanaged, so every certificate exists. Otherwise only the authority
 	// and the operator's own certificate do.
 	Serving bool
+	// ServicesComing: a Service that does not exist is about to be created.
+	ServicesComing bool
 	// RotateCA and RotateServing are the values of the rotation annotations on Config; empty means none.
 	RotateCA      string
 	RotateServing string

@@ -138,6 +138,26 @@ func TestNamesAreCompleteForDualStackServices(t *testing.T) {
 	expectWritten(t, w.sync(t)) // a Service that is away for a moment costs no certificate
 }
 
+func TestNothingIsIssuedForAServiceThatIsAboutToComeOrItWouldBeIssuedTwice(t *testing.T) {
+	w := newWorld()
+	w.in.ServicesComing, w.in.ClusterIPs = true, map[string][]string{}
+	if got, want := w.sync(t), []string{CASecretName, OperatorSecretName}; !slices.Equal(got, want) {
+		t.Errorf("without Services: wrote %v, want %v", got, want)
+	}
+	w.in.ClusterIPs[registryService] = []string{"198.18.0.7"}
+	if got, want := w.sync(t), []string{RegistrySecretName}; !slices.Equal(got, want) {
+		t.Errorf("with one Service: wrote %v, want %v", got, want)
+	}
+	delete(w.in.ClusterIPs, registryService)
+	if got := w.sync(t); len(got) != 0 {
+		t.Errorf("a Service that was deleted takes nothing away, but %v was written", got)
+	}
+	w.in.ServicesComing = false
+	if got, want := w.sync(t), []string{APIServerSecretName}; !slices.Equal(got, want) {
+		t.Errorf("when nobody will create the Service: wrote %v, want %v", got, want)
+	}
+}
+
 func TestReasonsToIssueAnew(t *testing.T) {
 	tests := []struct {
 		name   string

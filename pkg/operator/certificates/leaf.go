@@ -106,6 +106,10 @@ func decideLeaf(in Input, spec leafSpec, ca *authority, bundle []byte, out *Resu
 	if ca == nil {
 		return result
 	}
+	if live == nil && spec.addresses && !serviceExists && in.ServicesComing {
+		// Issued now it would be issued again in a moment, with the addresses of the Service.
+		return result
+	}
 
 	names, known := spec.names(in)
 	current, reason := staleReason(in, spec, live, ca, names, known)

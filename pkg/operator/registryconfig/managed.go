@@ -2,11 +2,8 @@ package registryconfig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
@@ -31,33 +28,43 @@ type outcome struct {
 	pullSecrets  PullSecrets
 }
 
-// manage takes the steps of state Managed. Order matters: what a Pod mounts exists before the Pod, the
-// records exist before their server, the API is registered after its server is ready.
+// manage takes the steps of state Managed. What both Deployments need comes first, because people wait for
+// them; everything else follows. A step that fails holds up only the steps that need its result.
 func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outcome {
 	var out outcome
-	add := func(err error) bool { out.err = errors.Join(out.err, err); return err == nil }
+	if out.err = c.ensureFinalizer(ctx, config); out.err != nil {
+		return out
+	}
+	p := &pass{}
+	p.add(verify(c, config))
+	granted, err := c.access()
+	p.add(err)
+	c.together(ctx, p, granted.identities)
 
-	if !add(c.ensureFinalizer(ctx, config)) {
-		return out
-	}
-	add(verify(c, config))
-	access := add(c.applyAccess(ctx))
 	in, err := c.observe(ctx, config)
-	if !add(err) || !access {
-		return out
+	d := deployments{in: in, observed: p.add(err)}
+	d.stored = d.observed && p.add(c.decideStorage(config, &d, &out))
+	c.together(ctx, p, c.dependencies(p, d))
+	d.stored = d.stored && c.claimed(p, d, config, &out)
+
+	waiting := c.certificatesReady()
+	if waiting == nil {
+		c.deploy(ctx, p, d)
 	}
-	certificates := add(c.certificatesReady())
-	stored := add(c.syncStorage(ctx, config, &in, &out))
-	configured, err := c.applyConfiguration(ctx, in)
-	add(err)
-	if certificates && configured {
-		add(c.applyAPIServer(ctx, in))
-		if stored {
-			add(c.applyRegistry(ctx, in))
+	c.together(ctx, p, append(granted.roles, c.guards(p)...))
+	c.together(ctx, p, append(granted.bindings, c.attendants(p, d)...))
+	if waiting != nil {
+		if waiting = c.certificatesReady(); waiting == nil {
+			c.deploy(ctx, p, d)
 		}
 	}
-	out.nodeErr = c.applyNodeTrust(ctx)
-	add(c.registerAPI(ctx))
+	p.add(waiting)
+	if d.stored {
+		p.add(c.writeBack(ctx, config, storage.WriteBackFor(config.Spec.Storage, out.plan.Effective)))
+	}
+	p.add(c.registerAPI(ctx))
+	out.nodeErr = p.take(c.inNamespace("DaemonSet", registryv1.NodeCAName))
+	out.err = p.err()
 	return out
 }
 
@@ -73,62 +80,8 @@ func verify(c *Controller, config *registryv1.Config) error {
 	return nil
 }
 
-// applyAll applies objects one by one and joins what goes wrong.
-func (c *Controller) applyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
-	var errs []error
-	for _, object := range objects {
-		errs = append(errs, c.apply(ctx, object))
-	}
-	return errors.Join(errs...)
-}
-
-func (c *Controller) apply(ctx context.Context, object *unstructured.Unstructured) error {
-	_, _, err := c.Applier.Apply(ctx, object)
-	return err
-}
-
-// applyRendered applies what a renderer returned.
-func (c *Controller) applyRendered(ctx context.Context, object *unstructured.Unstructured, err error) error {
-	if err != nil || object == nil {
-		return err
-	}
-	return c.apply(ctx, object)
-}
-
-func (c *Controller) applyAccess(ctx context.Context) error {
-	objects, err := render.Access(c.Settings)
-	if err != nil {
-		return err
-	}
-	services, err := render.Services(c.Settings)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, object := range append(objects, services...) {
-		alone, err := c.leftAlone(ctx, object)
-		if err == nil && !alone {
-			err = c.apply(ctx, object)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// leftAlone says whether an administrator keeps a role for himself.
-func (c *Controller) leftAlone(ctx context.Context, object *unstructured.Unstructured) (bool, error) {
-	if object.GetKind() != "ClusterRole" {
-		return false, nil
-	}
-	live, err := c.Applier.Live(ctx, apply.RefOf(object))
-	if err != nil || live == nil {
-		return false, err
-	}
-	return live.GetAnnotations()[registryv1.AutoupdateAnnotation] == "false", nil
-}
-
-// syncStorage decides the storage, makes the claim and completes the spec. On success in.Storage is set.
-func (c *Controller) syncStorage(ctx context.Context, config *registryv1.Config, in *render.Inputs, out *outcome) error {
+// decideStorage decides where the blobs lie. On success d.in.Storage is set.
+func (c *Controller) decideStorage(config *registryv1.Config, d *deployments, out *outcome) error {
 	facts, err := c.storageFacts(config)
 	if err != nil {
 		return err
@@ -141,18 +94,24 @@ func (c *Controller) syncStorage(ctx context.Context, config *registryv1.Config,
 	if err := c.checkSwitch(config, plan); err != nil {
 		return err
 	}
-	in.Storage = plan
-	claim, err := render.Claim(*in)
-	if err := c.applyRendered(ctx, claim, err); err != nil {
-		out.storage = storage.Existence{Status: registryv1.ConditionFalse, Reason: registryv1.ReasonPVCCreateFailed, Message: err.Error()}
-		return err
+	d.in.Storage, d.newClaim, out.plan = plan, facts.Claim == nil, &plan
+	return nil
+}
+
+// claimed says whether the claim of the plan is there, if it has one. Otherwise the plan is void.
+func (c *Controller) claimed(p *pass, d deployments, config *registryv1.Config, out *outcome) bool {
+	if claim := out.plan.Claim; claim != nil {
+		if err := p.of(c.inNamespace("PersistentVolumeClaim", claim.Name)); err != nil {
+			out.storage = storage.Existence{Status: registryv1.ConditionFalse, Reason: registryv1.ReasonPVCCreateFailed, Message: err.Error()}
+			out.plan = nil
+			return false
+		}
+		if d.newClaim {
+			c.Events("Normal", "StorageCreated", fmt.Sprintf("PersistentVolumeClaim %s was created for the registry", claim.Name))
+		}
 	}
-	if facts.Claim == nil && claim != nil {
-		c.Events("Normal", "StorageCreated", fmt.Sprintf("PersistentVolumeClaim %s was created for the registry", claim.GetName()))
-	}
-	c.tellAboutStorage(config, plan)
-	out.plan = &plan
-	return c.writeBack(ctx, config, storage.WriteBackFor(config.Spec.Storage, plan.Effective))
+	c.tellAboutStorage(config, *out.plan)
+	return true
 }
 
 // checkSwitch refuses another place for the blobs while the lock is on.
@@ -184,72 +143,6 @@ func (c *Controller) tellAboutStorage(config *registryv1.Config, plan storage.Pl
 	}
 }
 
-// applyConfiguration writes the Secret and the ConfigMaps that Pods mount. It reports whether all that the
-// Deployments need is there.
-func (c *Controller) applyConfiguration(ctx context.Context, in render.Inputs) (bool, error) {
-	certificates, skipped, err := render.Certificates(in, c.Clock.Now())
-	if err != nil {
-		return false, err
-	}
-	for _, reason := range skipped {
-		c.Events("Warning", "InvalidTrustedCAKey", fmt.Sprintf("ConfigMap %s: %s", in.Config.Spec.AdditionalTrustedCA.Name, reason))
-	}
-	errs := []error{c.ensureTrustedCA(ctx)}
-	one := func(object *unstructured.Unstructured, err error) {
-		errs = append(errs, c.applyRendered(ctx, object, err))
-	}
-	one(render.PrivateConfiguration(in))
-	one(render.CertificatesConfigMap(c.Settings, certificates))
-	one(render.NodeConfigMap(in, certificates))
-	one(render.APIServerConfig(in))
-	one(render.PublicConfigMap(in))
-	err = errors.Join(errs...)
-	return err == nil, err
-}
-
-// ensureTrustedCA creates the ConfigMap once and never touches it again.
-func (c *Controller) ensureTrustedCA(ctx context.Context) error {
-	object, err := render.TrustedCA(c.Settings)
-	if err != nil {
-		return err
-	}
-	live, err := c.Applier.Live(ctx, apply.RefOf(object))
-	if err != nil || live != nil {
-		return err
-	}
-	return c.apply(ctx, object)
-}
-
-func (c *Controller) applyAPIServer(ctx context.Context, in render.Inputs) error {
-	records, guards, err := render.APIServerStorage(c.Settings)
-	if err != nil {
-		return err
-	}
-	if err := c.applyAll(ctx, append(records, guards...)); err != nil {
-		return err
-	}
-	deployment, err := render.APIServerDeployment(in)
-	if err := c.applyWorkload(ctx, in.Config, deployment, err); err != nil {
-		return err
-	}
-	budget, err := render.APIServerBudget(in)
-	return c.applyRendered(ctx, budget, err)
-}
-
-func (c *Controller) applyRegistry(ctx context.Context, in render.Inputs) error {
-	deployment, err := render.RegistryDeployment(in)
-	if err := c.applyWorkload(ctx, in.Config, deployment, err); err != nil {
-		return err
-	}
-	budget, err := render.RegistryBudget(in)
-	return c.applyRendered(ctx, budget, err)
-}
-
-func (c *Controller) applyNodeTrust(ctx context.Context) error {
-	daemon, err := render.NodeCADaemonSet(c.Settings, render.NodeModeSync)
-	return c.applyRendered(ctx, daemon, err)
-}
-
 // registerAPI creates the APIService once its server answers, and from then on keeps its CA current, whatever
 // the server does.
 func (c *Controller) registerAPI(ctx context.Context) error {
@@ -271,47 +164,4 @@ func (c *Controller) registerAPI(ctx context.Context) error {
 		}
 	}
 	return c.apply(ctx, service)
-}
-
-// applyWorkload applies and reports when somebody else had changed the object meanwhile.
-func (c *Controller) applyWorkload(ctx context.Context, config *registryv1.Config, object *unstructured.Unstructured, err error) error {
-	if err != nil {
-		return err
-	}
-	before, err := c.Applier.Live(ctx, apply.RefOf(object))
-	if err != nil {
-		return err
-	}
-	after, sent, err := c.Applier.Apply(ctx, object)
-	if err != nil {
-		return err
-	}
-	if sent && before != nil && before.GetGeneration() != after.GetGeneration() && drifted(config.Status.Generations, before) {
-		c.Events("Warning", "DriftCorrected", fmt.Sprintf("%s was changed by %s and is put back", apply.RefOf(object), lastForeignManager(before)))
-		c.Metrics.drifted(object.GetKind(), object.GetName())
-	}
-	return nil
-}
-
-// drifted says whether the object is not as the operator left it.
-func drifted(generations []registryv1.GenerationStatus, live *unstructured.Unstructured) bool {
-	for _, entry := range generations {
-		if entry.Name == live.GetName() && entry.Namespace == live.GetNamespace() {
-			return entry.LastGeneration != live.GetGeneration()
-		}
-	}
-	return false
-}
-
-func lastForeignManager(live *unstructured.Unstructured) string {
-	name, newest := "somebody", int64(0)
-	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == registryv1.OperatorName || entry.Subresource != "" || entry.Time == nil {
-			continue
-		}
-		if at := entry.Time.Unix(); at >= newest {
-			name, newest = entry.Manager, at
-		}
-	}
-	return name
 }

@@ -32,7 +32,6 @@ const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
 type listers struct {
 	secrets    corelisters.SecretNamespaceLister
 	configMaps corelisters.ConfigMapNamespaceLister
-	services   corelisters.ServiceNamespaceLister
 	claims     corelisters.PersistentVolumeClaimNamespaceLister
 	slices     discoverylisters.EndpointSliceNamespaceLister
 	nodes      corelisters.NodeLister
@@ -49,7 +48,6 @@ func newListers(o Options) listers {
 	return listers{
 		secrets:    core.Secrets().Lister().Secrets(ns),
 		configMaps: core.ConfigMaps().Lister().ConfigMaps(ns),
-		services:   core.Services().Lister().Services(ns),
 		claims:     core.PersistentVolumeClaims().Lister().PersistentVolumeClaims(ns),
 		slices:     discovery.Lister().EndpointSlices(ns),
 		nodes:      cluster.Nodes().Lister(),
@@ -64,25 +62,31 @@ func newListers(o Options) listers {
 	}
 }
 
-// observe gathers everything but the storage plan.
+// observe gathers everything but the storage plan. With an error the inputs are good for the API server, but
+// not for the registry.
 func (c *Controller) observe(ctx context.Context, config *registryv1.Config) (render.Inputs, error) {
 	in := render.Inputs{Settings: c.Settings, Config: config, Bundle: c.bundle()}
+	in.HasPullSecret = c.secret(registryv1.SecretInstallationPull) != nil
+	in.TrustedCA = c.configMapData(registryv1.ConfigMapTrustedCA)
 	var err error
-	if in.HTTPSecret, err = c.httpSecret(); err != nil {
+	if in.HTTPSecret, err = c.httpSecret(ctx); err != nil {
 		return in, err
 	}
 	if user := c.secret(registryv1.SecretPrivateConfigUser); user != nil {
 		in.UserPrivate = user.Data
 	}
-	in.HasPullSecret = c.secret(registryv1.SecretInstallationPull) != nil
-	in.TrustedCA = c.configMapData(registryv1.ConfigMapTrustedCA)
 	if in.OIDC, err = c.oidc(ctx, config); err != nil {
 		return in, err
 	}
 	if name := in.OIDC.CAConfigMap; name != "" {
 		in.OIDCCA = c.configMapData(name)
 	}
-	if service, err := c.listers.services.Get(registryv1.RegistryName); err == nil {
+	// Read past the listers, which may not have seen yet what this very sync has created.
+	service, err := live[corev1.Service](ctx, c, "Service", registryv1.RegistryName)
+	if err != nil {
+		return in, err
+	}
+	if service != nil {
 		in.ClusterIPs = slices.DeleteFunc(slices.Clone(service.Spec.ClusterIPs), func(ip string) bool { return ip == "" || ip == corev1.ClusterIPNone })
 	}
 	nodes, err := c.listers.nodes.List(labels.Everything())
@@ -137,8 +141,13 @@ func (c *Controller) bundle() string {
 }
 
 // httpSecret keeps the key that exists: a new one would void every upload in progress.
-func (c *Controller) httpSecret() (string, error) {
-	if existing := c.secret(registryv1.SecretPrivateConfig); existing != nil {
+// A lister might not have seen it yet.
+func (c *Controller) httpSecret(ctx context.Context) (string, error) {
+	existing, err := live[corev1.Secret](ctx, c, "Secret", registryv1.SecretPrivateConfig)
+	if err != nil {
+		return "", err
+	}
+	if existing != nil {
 		if key := existing.Data[registryv1.KeyHTTPSecret]; len(key) > 0 {
 			return string(key), nil
 		}
