@@ -51,7 +51,7 @@ up: devcluster ## a registry on a development cluster; CLUSTER=current IMAGE_REG
 else
 up: prerequisites
 endif
-	@$(GO) run ./hack/up --cluster=$(CLUSTER) --image-registry=$(IMAGE_REGISTRY) --nodes=$(NODES)
+	@$(GO) run ./hack/up --cluster=$(CLUSTER) --image-registry=$(IMAGE_REGISTRY) --platforms=$(PLATFORMS) --nodes=$(NODES)
 
 .PHONY: down
 down: devcluster ## remove the development cluster with everything it made

@@ -86,8 +86,8 @@ func prepareCurrent(ctx context.Context, o options, env *environment, out *progr
 	}
 	env.kubectl = kubectl
 	env.caFile = filepath.Join(env.root, "_output", "registry-ca.crt")
-	out.step("images for all platforms")
-	if err := stream(ctx, env.root, "go", "run", "./hack/images", "build"); err != nil {
+	out.step("images for %s", o.platforms)
+	if err := stream(ctx, env.root, "go", "run", "./hack/images", "build", "--platforms", o.platforms); err != nil {
 		return fmt.Errorf("image build: %w", err)
 	}
 	out.step("images to %s", o.imageRegistry)

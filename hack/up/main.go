@@ -62,6 +62,8 @@ type options struct {
 	cluster string
 	// imageRegistry is where a foreign cluster pulls the product's images from, host[:port][/path].
 	imageRegistry string
+	// platforms are built for a foreign cluster, a list like linux/amd64,linux/arm64.
+	platforms string
 	// nodes is how many nodes the development cluster has, 1 to 9.
 	nodes int
 	// timeout bounds each wait for the cluster.
@@ -69,13 +71,14 @@ type options struct {
 }
 
 func defaultOptions() options {
-	return options{root: ".", cluster: "dev", nodes: 2, timeout: 5 * time.Minute}
+	return options{root: ".", cluster: "dev", platforms: "linux/amd64,linux/arm64", nodes: 2, timeout: 5 * time.Minute}
 }
 
 func (o *options) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.root, "root", o.root, "the checkout to build from")
 	flags.StringVar(&o.cluster, "cluster", o.cluster, "dev: the development cluster of this machine; current: the cluster of the current kubeconfig")
 	flags.StringVar(&o.imageRegistry, "image-registry", o.imageRegistry, "with --cluster=current: registry to push the product's images to, host[:port][/path]")
+	flags.StringVar(&o.platforms, "platforms", o.platforms, "with --cluster=current: platforms of the cluster's nodes")
 	flags.IntVar(&o.nodes, "nodes", o.nodes, "nodes of the development cluster, 1 to 9")
 	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long to wait for each part to become ready")
 }
