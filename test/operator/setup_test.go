@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,30 +55,73 @@ type cluster struct {
 	kube     kubernetes.Interface
 	dynamic  dynamic.Interface
 	registry versioned.Interface
+	// writes and refusals are those of the operator that start has started.
 	writes   *writes
+	refusals *refusals
+	// account is the configuration of the operator's own ServiceAccount.
+	account *rest.Config
 }
 
 // writes records the requests of the operator that change something.
 type writes struct {
 	mu   sync.Mutex
 	seen []string
+	// leases counts the requests about the lease, and last is the time of the last write that is none.
+	leases int
+	last   time.Time
 }
 
 func (w *writes) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.Method != http.MethodGet && !strings.HasSuffix(r.URL.Path, "/events") {
-			w.mu.Lock()
-			w.seen = append(w.seen, r.Method+" "+r.URL.Path)
-			w.mu.Unlock()
-		}
+		w.record(r)
 		return next.RoundTrip(r)
 	})
+}
+
+func (w *writes) record(r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case strings.Contains(r.URL.Path, "/leases"):
+		w.leases++
+	case r.Method != http.MethodGet && !strings.HasSuffix(r.URL.Path, "/events"):
+		w.seen, w.last = append(w.seen, r.Method+" "+r.URL.Path), time.Now()
+	}
 }
 
 func (w *writes) list() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string{}, w.seen...)
+}
+
+// refusals answers some writes of the operator as an API server does that forbids them.
+type refusals struct {
+	mu     sync.Mutex
+	suffix []string
+}
+
+// set refuses writes to paths with one of the endings from now on.
+func (f *refusals) set(suffix ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.suffix = suffix
+}
+
+func (f *refusals) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		f.mu.Lock()
+		refused := slices.ContainsFunc(f.suffix, func(suffix string) bool { return strings.HasSuffix(r.URL.Path, suffix) })
+		f.mu.Unlock()
+		if !refused || r.Method == http.MethodGet {
+			return next.RoundTrip(r)
+		}
+		body := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"refused by the test"}`
+		return &http.Response{
+			StatusCode: http.StatusForbidden, Request: r, Proto: r.Proto, ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+		}, nil
+	})
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -87,8 +131,16 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // start installs the operator's manifests and runs it until the test ends.
 func start(t *testing.T) *cluster {
 	t.Helper()
+	c := install(t)
+	c.operator(app.DefaultOptions().Lease, "", c.writes)
+	return c
+}
+
+// install starts a control plane and installs the operator's manifests.
+func install(t *testing.T) *cluster {
+	t.Helper()
 	plane := controlplane.Start(t, controlplane.WithControllerManager("garbage-collector-controller", "serviceaccount-controller"))
-	c := &cluster{t: t, writes: &writes{}}
+	c := &cluster{t: t, writes: &writes{}, refusals: &refusals{}}
 	var err error
 	if c.kube, err = kubernetes.NewForConfig(plane.Config); err != nil {
 		t.Fatal(err)
@@ -99,12 +151,13 @@ func start(t *testing.T) *cluster {
 	if c.registry, err = versioned.NewForConfig(plane.Config); err != nil {
 		t.Fatal(err)
 	}
-	c.install()
-	c.run(plane.RestConfigFor("system:serviceaccount:"+ns+":"+registryv1.OperatorName, "system:serviceaccounts", "system:serviceaccounts:"+ns, "system:authenticated"))
+	c.create()
+	c.account = plane.RestConfigFor("system:serviceaccount:"+ns+":"+registryv1.OperatorName, "system:serviceaccounts", "system:serviceaccounts:"+ns, "system:authenticated")
 	return c
 }
 
-func (c *cluster) install() {
+// create creates what the manifests of the operator hold.
+func (c *cluster) create() {
 	c.t.Helper()
 	var documents [][]byte
 	crds, err := filepath.Glob("../../manifests/crd/imageregistry*.yaml")
@@ -151,11 +204,16 @@ func (c *cluster) read(data []byte, err error) [][]byte {
 	}
 }
 
-func (c *cluster) run(config *rest.Config) {
+// operator runs the operator until the test ends, or until the returned function is called. With an identity
+// it takes part in the election of a leader.
+func (c *cluster) operator(lease app.LeaseTimes, identity string, writes *writes) (stop func()) {
 	c.t.Helper()
-	config.Wrap(c.writes.wrap)
+	config := rest.CopyConfig(c.account)
+	config.Wrap(writes.wrap)
+	config.Wrap(c.refusals.wrap)
 	options := app.DefaultOptions()
-	options.MetricsAddress, options.HealthAddress, options.LeaderElect = "127.0.0.1:0", "127.0.0.1:0", false
+	options.MetricsAddress, options.HealthAddress = "127.0.0.1:0", "127.0.0.1:0"
+	options.LeaderElect, options.Identity, options.Lease = identity != "", identity, lease
 	options.Settings = render.Settings{
 		Namespace: ns, ClusterDomain: "cluster.local", Version: "v1.2.3",
 		Images: render.Images{Registry: "r:1", APIServer: "a:1", NodeCA: "n:1", Pruner: "p:1"},
@@ -168,12 +226,15 @@ func (c *cluster) run(config *rest.Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- app.RunWith(ctx, options, config, func(int) {}) }()
-	c.t.Cleanup(func() {
+	t := c.t
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			c.t.Errorf("the operator ended with: %v", err)
+			t.Errorf("the operator ended with: %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // eventually polls until the condition holds; it says what it last saw when it never does.

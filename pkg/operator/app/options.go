@@ -29,12 +29,14 @@ type Options struct {
 	LeaderElect    bool
 	// Identity tells the holders of the lease apart.
 	Identity string
+	// Lease has no flags: the defaults suit every cluster.
+	Lease    LeaseTimes
 	Settings render.Settings
 }
 
 // DefaultOptions are the documented defaults of the flags.
 func DefaultOptions() Options {
-	return Options{MetricsAddress: ":60000", HealthAddress: ":8081", LeaderElect: true}
+	return Options{MetricsAddress: ":60000", HealthAddress: ":8081", LeaderElect: true, Lease: defaultLeaseTimes()}
 }
 
 // AddFlags defines the flags.

@@ -12,9 +12,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"k8s.io/klog/v2"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/serve"
@@ -27,14 +24,7 @@ const (
 	clientBurst = 200
 	// crdPatience is how long the operator waits for its own CRDs.
 	crdPatience = 2 * time.Minute
-
-	leaseDuration = 137 * time.Second
-	renewDeadline = 107 * time.Second
-	retryPeriod   = 26 * time.Second
 )
-
-// errLostLease ends a process that is no longer the leader.
-var errLostLease = errors.New("the lease was lost")
 
 func run(ctx context.Context, o Options, setVerbosity func(int)) error {
 	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
@@ -108,35 +98,6 @@ func waitForCRDs(ctx context.Context, client discovery.DiscoveryInterface) error
 	}
 	if err != nil {
 		return fmt.Errorf("the kinds Config and ImagePruner of %s are not served after %s; apply manifests/crd: %w", group, crdPatience, errors.Join(last, err))
-	}
-	return nil
-}
-
-// lead runs work while this process holds the lease.
-func lead(ctx context.Context, o Options, kube kubernetes.Interface, work func(context.Context)) error {
-	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, o.Settings.Namespace, registryv1.OperatorName,
-		kube.CoreV1(), kube.CoordinationV1(), resourcelock.ResourceLockConfig{Identity: o.Identity})
-	if err != nil {
-		return fmt.Errorf("lease: %w", err)
-	}
-	lost := false
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
-		ReleaseOnCancel: true, Name: registryv1.OperatorName,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: work,
-			OnStoppedLeading: func() { lost = ctx.Err() == nil },
-			OnNewLeader: func(identity string) {
-				klog.FromContext(ctx).Info("Leader", "identity", identity, "self", identity == o.Identity)
-			},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("leader election: %w", err)
-	}
-	elector.Run(ctx)
-	if lost {
-		return errLostLease
 	}
 	return nil
 }
