@@ -151,9 +151,12 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 	return Info{Digest: descriptor.Digest, Size: descriptor.Size}, nil
 }
 
-// makeRoom deals with bytes that already have the digest. A file of another size is
-// the leftover of a crash, which the engine would trust. Bytes that a collector is
-// about to take are waited for to go, so that they are stored again.
+// makeRoom deals with bytes that already have the digest. A file of another size may be
+// the leftover of a crash, which the engine would trust; it goes when it is damaged. Its
+// size alone proves nothing, because what was uploaded is not verified yet: whoever
+// claims the digest of somebody's blob for other content must not remove that blob.
+// Bytes that a collector is about to take are waited for to go, so that they are stored
+// again.
 func (s *Store) makeRoom(ctx context.Context, want digest.Digest, size int64) error {
 	if want.Algorithm() != digest.SHA256 {
 		return nil // the canonical digest is known only after hashing
@@ -168,7 +171,13 @@ func (s *Store) makeRoom(ctx context.Context, want digest.Digest, size int64) er
 			return err
 		}
 		if existing.Size != size {
-			return s.remove(ctx, blobDirectory(want))
+			intact, err := s.intact(ctx, existing)
+			if err != nil {
+				return err
+			}
+			if !intact {
+				return s.remove(ctx, blobDirectory(want))
+			}
 		}
 		if _, err = s.Rely(ctx, want); !errors.Is(err, ErrNotFound) {
 			return err
@@ -180,6 +189,23 @@ func (s *Store) makeRoom(ctx context.Context, want digest.Digest, size int64) er
 			return err
 		}
 	}
+}
+
+// intact reads stored bytes and tells whether they have their digest.
+func (s *Store) intact(ctx context.Context, info Info) (bool, error) {
+	content, err := s.Open(ctx, info)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil // nothing is left that could be damaged
+	}
+	if err != nil {
+		return false, err
+	}
+	defer content.Close()
+	verifier := info.Digest.Verifier()
+	if _, err := io.Copy(verifier, content); err != nil {
+		return false, err
+	}
+	return verifier.Verified(), nil
 }
 
 func pause(ctx context.Context, delay time.Duration) error {
