@@ -15,11 +15,16 @@ import (
 // preflight asks for every right that a confirmed run needs and names all that are missing at once.
 func (r *run) preflight(ctx context.Context) error {
 	group := imagev1.SchemeGroupVersion.Group
+	streams, images := imagev1.ResourceNameImageStreams, imagev1.ResourceNameImages
 	needed := []authorizationv1.ResourceAttributes{
-		{Verb: "update", Group: group, Resource: imagev1.ResourceNameImageStreams, Subresource: imagev1.SubresourceStatus, Namespace: r.Namespace},
+		{Verb: "update", Group: group, Resource: streams, Subresource: imagev1.SubresourceStatus, Namespace: r.Namespace},
+		{Verb: "get", Group: group, Resource: streams, Namespace: r.Namespace},
+		{Verb: "list", Group: group, Resource: streams},
+		{Verb: "get", Group: group, Resource: images},
+		{Verb: "list", Group: group, Resource: images},
 	}
 	if r.Namespace == "" {
-		needed = append(needed, authorizationv1.ResourceAttributes{Verb: "delete", Group: group, Resource: imagev1.ResourceNameImages})
+		needed = append(needed, authorizationv1.ResourceAttributes{Verb: "delete", Group: group, Resource: images})
 	}
 	for _, root := range snapshot.Roots() {
 		needed = append(needed, authorizationv1.ResourceAttributes{Verb: "list", Group: root.Group, Resource: root.Resource})

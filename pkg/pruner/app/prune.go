@@ -3,13 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
-	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/pruner/execute"
 	"image.alauda.io/registry/pkg/pruner/plan"
 	"image.alauda.io/registry/pkg/pruner/references"
@@ -30,9 +30,11 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	if err := r.refuseCustomRoots(ctx); err != nil {
 		return err
 	}
+	progress := newProgress(r.clock)
 	source := snapshot.Source{
 		Kube: r.kube, Image: r.image, Dates: r.dates, Clock: r.clock, ChunkSize: r.ChunkSize,
 		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
+		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },
 	}
 	snap, err := source.Take(ctx)
 	if err != nil {
@@ -47,6 +49,7 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 		return err
 	}
 	executor.DryRun = !r.Confirm
+	executor.Progress = func(stage string, done, total int) { progress.reached(ctx, "prune "+stage, done, total) }
 	listed, err := r.pruneStreams(ctx, executor, result)
 	if err != nil || r.Namespace != "" || ctx.Err() != nil {
 		return err
@@ -61,20 +64,22 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 }
 
 // refuseCustomRoots: a configuration that names further users of images and is not read would make their
-// images look unused.
+// images look unused. So would one that may not be looked for.
 func (r *run) refuseCustomRoots(ctx context.Context) error {
-	name := imageregistryv1.ConfigMapPrunerConfig
-	_, err := r.kube.CoreV1().ConfigMaps(imageregistryv1.DefaultNamespace).Get(ctx, name, metav1.GetOptions{})
+	if r.ConfigMap == "" {
+		return nil
+	}
+	namespace, name, _ := strings.Cut(r.ConfigMap, "/")
+	_, err := r.kube.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case err == nil:
-		return failure(exitReferences, "ConfigMap %s/%s exists, but this version reads no additional configuration; delete it to prune without", imageregistryv1.DefaultNamespace, name)
+		return failure(exitReferences, "--config-map: ConfigMap %s exists, but reading additional configuration is not available in this version; delete it, or give --config-map= to prune without", r.ConfigMap)
 	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsForbidden(err):
-		klog.FromContext(ctx).Info("Not allowed to look for additional configuration", "configMap", name)
-		return nil
+		return failure(exitReferences, "--config-map: not allowed to see whether ConfigMap %s names further users of images: %w; give --config-map= to prune without", r.ConfigMap, err)
 	}
-	return retryable(exitReferences, fmt.Errorf("read ConfigMap %s: %w", name, err))
+	return retryable(exitReferences, fmt.Errorf("read ConfigMap %s: %w", r.ConfigMap, err))
 }
 
 // check reports about the snapshot and refuses to go on when references could not be understood.

@@ -51,6 +51,7 @@ func (e *Executor) delete(ctx context.Context, decisions []plan.Image, outcomes 
 		_, planned := condemned[digest]
 		return planned && (!reached || item.Action != report.Deleted)
 	}
+	done := e.counter("images", len(digests))
 	var mu sync.Mutex
 	for _, wave := range relations.Waves(digests) {
 		var ready []string
@@ -79,6 +80,7 @@ func (e *Executor) delete(ctx context.Context, decisions []plan.Image, outcomes 
 			mu.Lock()
 			outcomes[ready[i]] = item
 			mu.Unlock()
+			done()
 		}, func(int) {})
 	}
 }

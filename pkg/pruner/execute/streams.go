@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,9 @@ type Executor struct {
 	DryRun  bool
 	// Wait pauses between attempts; tests replace it.
 	Wait func(context.Context, time.Duration)
+	// Progress, if given, is told of every object that is done, by several goroutines at a time. The stages
+	// are "image streams" and "images".
+	Progress func(stage string, done, total int)
 }
 
 // StreamResult is the outcome for one stream.
@@ -53,10 +57,24 @@ type StreamResult struct {
 func (e *Executor) Streams(ctx context.Context) []StreamResult {
 	streams := e.Planner.Snapshot.Streams
 	results := make([]StreamResult, len(streams))
-	e.each(ctx, len(streams), func(i int) { results[i] = e.stream(ctx, streams[i]) }, func(i int) {
+	done := e.counter("image streams", len(streams))
+	e.each(ctx, len(streams), func(i int) {
+		results[i] = e.stream(ctx, streams[i])
+		done()
+	}, func(i int) {
 		results[i] = StreamResult{Stream: streams[i], Listed: listedBy(streams[i])}
 	})
 	return results
+}
+
+// counter returns a function that counts one more object of a stage.
+func (e *Executor) counter(stage string, total int) func() {
+	var count atomic.Int64
+	return func() {
+		if done := count.Add(1); e.Progress != nil {
+			e.Progress(stage, int(done), total)
+		}
+	}
 }
 
 // each runs work for every index on the workers. After the end of ctx the remaining ones are only told to

@@ -8,9 +8,12 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 )
 
 const (
@@ -52,11 +55,14 @@ type Options struct {
 	ChunkSize   int64
 	QPS         float32
 	Burst       int
+	// ConfigMap is the additional configuration, "namespace/name"; empty means none.
+	ConfigMap string
 	// ReferenceGrace protects images taken up shortly before the run.
 	ReferenceGrace time.Duration
 
-	whitelist []*regexp.Regexp
-	registry  *url.URL
+	unavailable unavailable
+	whitelist   []*regexp.Regexp
+	registry    *url.URL
 }
 
 // Defaults returns the documented defaults.
@@ -73,6 +79,7 @@ func Defaults() Options {
 		ChunkSize:        500,
 		QPS:              100,
 		Burst:            200,
+		ConfigMap:        imageregistryv1.DefaultNamespace + "/" + imageregistryv1.ConfigMapPrunerConfig,
 		ReferenceGrace:   5 * time.Minute,
 	}
 }
@@ -101,6 +108,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.Int64Var(&o.ChunkSize, "chunk-size", o.ChunkSize, "page size of lists")
 	flags.Float32Var(&o.QPS, "qps", o.QPS, "requests per second to the API server")
 	flags.IntVar(&o.Burst, "burst", o.Burst, "requests to the API server in a burst")
+	flags.StringVar(&o.ConfigMap, "config-map", o.ConfigMap, "ConfigMap with additional configuration, namespace/name; empty for none")
+	o.unavailable.addFlags(flags)
 	flags.DurationVar(&o.ReferenceGrace, "reference-grace", o.ReferenceGrace, "keep images taken up shorter than this before the run")
 	_ = flags.MarkHidden("reference-grace")
 }
@@ -108,6 +117,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 // Validate checks everything that can be checked without a request and completes o. Each error names its
 // flag.
 func (o *Options) Validate() error {
+	if err := o.unavailable.validate(); err != nil {
+		return err
+	}
 	switch {
 	case o.KeepTagRevisions < 0:
 		return errors.New("--keep-tag-revisions must not be negative")
@@ -125,8 +137,12 @@ func (o *Options) Validate() error {
 		return errors.New("--qps and --burst must be positive")
 	case o.ReferenceGrace < minReferenceGrace:
 		return fmt.Errorf("--reference-grace must be at least %s", minReferenceGrace)
+	case o.MatchHosts == "known":
+		return notAvailable("match-hosts=known")
 	case o.MatchHosts != "any":
-		return fmt.Errorf("--match-hosts: %q is not supported, only \"any\" is", o.MatchHosts)
+		return fmt.Errorf("--match-hosts: %q is neither any nor known", o.MatchHosts)
+	case o.ConfigMap != "" && !isObjectName(o.ConfigMap):
+		return fmt.Errorf("--config-map: %q is not of the form namespace/name", o.ConfigMap)
 	case !slices.Contains([]string{"text", "json", "yaml", "jsonl"}, o.Output):
 		return fmt.Errorf("--output: %q is none of text, json, yaml, jsonl", o.Output)
 	case o.ForceInsecure && o.CertificateAuthority != "":
@@ -147,6 +163,11 @@ func (o *Options) Validate() error {
 		o.whitelist = append(o.whitelist, expression)
 	}
 	return nil
+}
+
+func isObjectName(text string) bool {
+	namespace, name, found := strings.Cut(text, "/")
+	return found && namespace != "" && name != "" && !strings.Contains(name, "/")
 }
 
 func (o *Options) validateRegistry() error {

@@ -41,6 +41,22 @@ func TestDefaultsAndDocumentedInvocations(t *testing.T) {
 	}
 }
 
+// Flags that are documented and not built yet say so.
+func TestUnavailableFlagsSaySo(t *testing.T) {
+	for _, flag := range []string{
+		"--prune-over-size-limit", "--registry-token-file=/token", "--as-service-account=ns/name",
+		"--registry-host=registry.example.test", "--metrics-push-url=http://gateway", "--match-hosts=known",
+	} {
+		name, _, _ := strings.Cut(flag, "=")
+		if _, err := parse(t, flag); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "not available in this version") {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+	if opts, err := parse(t, "--prune-over-size-limit=false"); err != nil || opts.KeepTagRevisions != 3 {
+		t.Errorf("an explicit false: %v, %v", opts, err)
+	}
+}
+
 // Behaviour 3.
 func TestMistakesNameTheirFlag(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "ca.crt")
@@ -56,6 +72,9 @@ func TestMistakesNameTheirFlag(t *testing.T) {
 		"--certificate-authority=x --registry-url=http://registry": "--certificate-authority",
 		"--whitelist=(":                                            "--whitelist",
 		"--registry-url=ftp://h":                                   "--registry-url",
+		"--config-map=name":                                        "--config-map",
+		"--config-map=a/b/c":                                       "--config-map",
+		"--match-hosts=some":                                       "--match-hosts",
 		"--output=xml":                                             "--output",
 		"--max-delete-percent=101":                                 "--max-delete-percent",
 		"--max-delete-percent=0":                                   "--max-delete-percent",

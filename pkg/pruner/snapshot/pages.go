@@ -27,13 +27,14 @@ type listFunc func(ctx context.Context, options metav1.ListOptions) (runtime.Obj
 type pager struct {
 	clock     clock.Clock
 	chunkSize int64
+	progress  func(kind string, read int)
 }
 
 // each calls visit for every item. restart is called before a list begins again, to drop what it
 // yielded so far.
 func (p pager) each(ctx context.Context, what string, list listFunc, restart func(), visit func(runtime.Object) error) error {
 	for attempt := 0; ; attempt++ {
-		err := p.once(ctx, list, visit)
+		err := p.once(ctx, what, list, visit)
 		if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) || attempt == restarts {
 			if err != nil {
 				return fmt.Errorf("list %s: %w", what, err)
@@ -44,8 +45,9 @@ func (p pager) each(ctx context.Context, what string, list listFunc, restart fun
 	}
 }
 
-func (p pager) once(ctx context.Context, list listFunc, visit func(runtime.Object) error) error {
+func (p pager) once(ctx context.Context, what string, list listFunc, visit func(runtime.Object) error) error {
 	options := metav1.ListOptions{Limit: p.chunkSize}
+	read := 0
 	for {
 		page, err := p.page(ctx, list, options)
 		if err != nil {
@@ -57,6 +59,9 @@ func (p pager) once(ctx context.Context, list listFunc, visit func(runtime.Objec
 		accessor, err := meta.ListAccessor(page)
 		if err != nil {
 			return err
+		}
+		if read += meta.LenList(page); p.progress != nil {
+			p.progress(what, read)
 		}
 		if accessor.GetContinue() == "" {
 			return nil

@@ -36,6 +36,9 @@ type Source struct {
 	// KeepYoungerThan and IgnoreInactiveReplicaSets decide which finished workloads still count.
 	KeepYoungerThan           time.Duration
 	IgnoreInactiveReplicaSets bool
+	// Progress, if given, is told after each page how many objects of a kind were read. Several kinds are
+	// read at a time.
+	Progress func(kind string, read int)
 }
 
 // Snapshot is what a prune is decided on.
@@ -57,7 +60,7 @@ type Snapshot struct {
 // Take reads everything.
 func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	snap := &Snapshot{Images: map[string]Image{}, Roots: map[string]int{}}
-	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize}
+	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize, progress: s.Progress}
 
 	streams := map[string]Stream{}
 	var declared []*imagev1.ImageStream
@@ -111,7 +114,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 func (s Source) ReadRoots(ctx context.Context, snap *Snapshot) error {
 	var mu sync.Mutex
 	counts := map[string]int{}
-	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize}
+	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize, progress: s.Progress}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelRoots)
 	for _, root := range Roots() {
