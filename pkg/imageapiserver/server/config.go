@@ -123,6 +123,9 @@ func (c *Config) secure(o *Options) error {
 	if err := o.Authentication.ApplyTo(&c.generic.Authentication, c.generic.SecureServing, c.generic.OpenAPIConfig); err != nil {
 		return err
 	}
+	if headers := c.generic.Authentication.RequestHeaderConfig; headers != nil {
+		c.generic.AddReadyzChecks(requestHeaderCheck(headers.CAContentProvider))
+	}
 	if err := o.Authorization.ApplyTo(&c.generic.Authorization); err != nil {
 		return err
 	}

@@ -35,6 +35,25 @@ func addEtcdChecks(config *genericapiserver.Config, storageConfig storagebackend
 	return nil
 }
 
+// caContent is a bundle of certificate authorities that is read from the cluster.
+type caContent interface {
+	CurrentCABundleContent() []byte
+}
+
+var errNoRequestHeaderCA = errors.New("the certificate authority of kube-apiserver's proxy is not known yet")
+
+// requestHeaderCheck keeps traffic away until the proxy of kube-apiserver can be recognised. A
+// connection that it makes before stays without identity as long as it lives, and so would all
+// requests that share it.
+func requestHeaderCheck(ca caContent) healthz.HealthChecker {
+	return healthz.NamedCheck("request-header-ca", func(*http.Request) error {
+		if len(ca.CurrentCABundleContent()) == 0 {
+			return errNoRequestHeaderCA
+		}
+		return nil
+	})
+}
+
 var errIndexNotSynced = errors.New("the first list of Images is not complete")
 
 func layerIndexCheck(index *layerindex.Index) healthz.HealthChecker {
