@@ -104,7 +104,7 @@ func testHealth(t *testing.T, e *environment) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, check := range []string{"image-layer-index", "informer-sync", "storage", "image-config-reload"} {
+	for _, check := range []string{"image-layer-index", "informer-sync", "storage", "image-config-reload", "request-header-ca"} {
 		if !strings.Contains(string(ready), check) {
 			t.Errorf("/readyz has no check %s:\n%s", check, ready)
 		}

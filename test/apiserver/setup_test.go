@@ -65,6 +65,16 @@ type environment struct {
 // start runs two replicas with the flags given and registers the first.
 func start(t *testing.T, flags ...string) *environment {
 	t.Helper()
+	e := prepare(t)
+	first := e.serve(t, flags...)
+	e.serve(t, flags...)
+	e.register(t, first.port)
+	return e
+}
+
+// prepare installs what replicas need and runs none.
+func prepare(t *testing.T) *environment {
+	t.Helper()
 	cp := shared.Get(t)
 	e := &environment{
 		cp:      cp,
@@ -78,9 +88,17 @@ func start(t *testing.T, flags ...string) *environment {
 	}
 	e.configFile = filepath.Join(t.TempDir(), "config.yaml")
 	e.configure(t, "")
-	ports := []int{e.serve(t, flags), e.serve(t, flags)}
-	e.register(t, ports[0])
 	return e
+}
+
+// replica is one running server.
+type replica struct {
+	port int
+	// config reaches the replica as an administrator.
+	config *rest.Config
+	// stop asks it to shut down, as a termination signal does; ended is closed when it has.
+	stop  context.CancelFunc
+	ended chan struct{}
 }
 
 // configure writes the configuration file in one step, with further lines.
@@ -95,8 +113,9 @@ func (e *environment) configure(t *testing.T, lines string) {
 	}
 }
 
-// serve runs one replica until the test ends and returns its port.
-func (e *environment) serve(t *testing.T, flags []string) int {
+// serve runs one replica until the test ends, unless it is stopped before. The test fails when it does
+// not end in order.
+func (e *environment) serve(t *testing.T, flags ...string) *replica {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -142,10 +161,18 @@ func (e *environment) serve(t *testing.T, flags []string) int {
 			return errors.New("it has ended")
 		default:
 		}
-		_, err := kubernetes.NewForConfigOrDie(direct).Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		// With a dialer of its own each attempt has a new connection: those made before the server knew
+		// who may vouch for clients stay anonymous.
+		fresh := rest.CopyConfig(direct)
+		fresh.Dial = (&net.Dialer{}).DialContext
+		client := kubernetes.NewForConfigOrDie(fresh).Discovery().RESTClient()
+		if _, err := client.Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+			return err
+		}
+		_, err := client.Get().AbsPath("/apis/image.alauda.io/v1/images").Param("limit", "1").DoRaw(ctx)
 		return err
 	})
-	return port
+	return &replica{port: port, config: direct, stop: cancel, ended: ended}
 }
 
 // register makes kube-apiserver proxy the API group to a port of this machine until the test ends.
