@@ -230,6 +230,31 @@ func TestTruncatedBlobIsReplaced(t *testing.T) {
 	}
 }
 
+// Behaviours 9 and 16: under a digest of another algorithm the leftover shows only after hashing. The first
+// upload takes it away, the second is stored.
+func TestTruncatedBlobIsReplacedForAnotherAlgorithm(t *testing.T) {
+	f := newFixture(t)
+	d, alias := digest.FromString("layer"), digest.SHA512.FromString("layer")
+	f.write(t, blobPath(d), "lay")
+	for attempt, fails := range []bool{true, false} {
+		upload, err := f.NewUpload(t.Context(), app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := upload.Append(strings.NewReader("layer")); err != nil {
+			t.Fatal(err)
+		}
+		var failed *Error
+		info, err := upload.Commit(t.Context(), alias)
+		if errors.As(err, &failed) != fails || (err == nil && info.Digest != d) {
+			t.Errorf("attempt %d: %+v, %v; want failure %t", attempt, info, err, fails)
+		}
+	}
+	if got := f.read(t, d); got != "layer" {
+		t.Errorf("blob is %q", got)
+	}
+}
+
 // Behaviour 7: content under a false name fails and does no harm to what has the name.
 func TestFalseDigestLeavesTheBlobAlone(t *testing.T) {
 	f := newFixture(t)

@@ -148,7 +148,28 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 		u.cancel(ctx)
 		return Info{}, &Error{"commit upload " + u.ID, err}
 	}
-	return Info{Digest: descriptor.Digest, Size: descriptor.Size}, nil
+	info := Info{Digest: descriptor.Digest, Size: descriptor.Size}
+	if want.Algorithm() != digest.SHA256 {
+		return info, u.store.verifySize(ctx, info)
+	}
+	return info, nil
+}
+
+// verifySize looks at what is stored after a commit for which makeRoom could not look
+// before. The engine drops an upload whose content it finds stored, damaged or not. The
+// upload was verified, so another size is a leftover, which goes for the next attempt.
+func (s *Store) verifySize(ctx context.Context, committed Info) error {
+	stored, err := s.Stat(ctx, committed.Digest)
+	if err != nil {
+		return &Error{"commit " + committed.Digest.String(), err}
+	}
+	if stored.Size == committed.Size {
+		return nil
+	}
+	if err := s.remove(ctx, blobDirectory(committed.Digest)); err != nil {
+		return err
+	}
+	return &Error{"commit " + committed.Digest.String(), errors.New("a damaged copy was in the way and was removed, upload it again")}
 }
 
 // makeRoom deals with bytes that already have the digest. A file of another size may be
