@@ -53,9 +53,9 @@ func TestReadmeCommands(t *testing.T) {
 	if left := shared.shell(t, "kubectl get namespace image-registry-system --ignore-not-found"); left != "" {
 		t.Errorf("the uninstallation leaves\n%s", left)
 	}
-	// The stored records and their API stay, as the README says, and so do the roles that people bound.
-	for _, kind := range []string{"clusterrolebinding", "apiservice", "validatingadmissionpolicy", "flowschema"} {
-		left := shared.shell(t, "kubectl get "+kind+" -o name | grep -E 'image-registry|image-api|image.alauda' | grep -v v1.storage.image.alauda.io || true")
+	// The stored records and their API stay, as the README says.
+	for _, kind := range []string{"clusterrole", "clusterrolebinding", "apiservice", "validatingadmissionpolicy", "flowschema"} {
+		left := shared.shell(t, "kubectl get "+kind+" -o name | grep -E 'image-registry|image-api|image.alauda|system:image' | grep -v v1.storage.image.alauda.io || true")
 		if left != "" {
 			t.Errorf("the uninstallation leaves\n%s", left)
 		}
