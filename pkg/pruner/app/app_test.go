@@ -19,6 +19,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	imagev1 "image.alauda.io/api/image/v1"
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 	imagefake "image.alauda.io/client-go/clientset/versioned/fake"
 	"image.alauda.io/registry/pkg/pruner/options"
 )
@@ -167,6 +168,39 @@ func TestInvalidReferenceRefusesToRun(t *testing.T) {
 	f = newFixture(t, func(o *options.Options) { o.Confirm, o.IgnoreInvalidRefs = true, true }, pod)
 	if code := f.code(); code != 0 || fmt.Sprint(f.changes()) != "[delete e]" {
 		t.Errorf("ignoring: exit %d, changes %v, want the mentioned stream untouched", code, f.changes())
+	}
+}
+
+// Behaviour 17.
+func TestKnownHosts(t *testing.T) {
+	using := func(host string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "x", Name: "user"}, Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Image: host + "/ns/app@" + id("d")}}}}
+	}
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "image-registry-system", Name: "image-registry"},
+		Spec: corev1.ServiceSpec{ClusterIP: "198.18.0.7", ExternalIPs: []string{"198.18.0.8"}}}
+	config := &imageregistryv1.Config{ObjectMeta: metav1.ObjectMeta{Name: "cluster"}}
+	config.Spec.Routes = []imageregistryv1.RouteSpec{{Hostname: "route.example.test"}}
+	config.Status.ExternalRegistryHostnames = []string{"external.example.test"}
+	for host, protects := range map[string]bool{
+		"198.18.0.7:5000": true, "198.18.0.8:5000": true, "route.example.test:443": true, "external.example.test": true,
+		"flag.example.test": true, "stream.example.test": true, "quay.io": false,
+	} {
+		f := newFixture(t, func(o *options.Options) { o.MatchHosts, o.RegistryHosts = "known", []string{"flag.example.test"} }, service, using(host))
+		object := stream("app", "a", "b", "c", "d")
+		object.Status.PublicDockerImageRepository = "stream.example.test/ns/app"
+		f.image = imagefake.NewClientset(config, object, image("a"), image("b"), image("c"), image("d"))
+		f.clients.image = f.image
+		if code := f.code(); code != 0 || strings.Contains(f.out.String(), id("d")) == protects {
+			t.Errorf("%s: exit %d, want protection %t\n%s", host, code, protects, f.out.String())
+		}
+	}
+	f := newFixture(t, func(o *options.Options) { o.MatchHosts = "known" })
+	f.kube.PrependReactor("get", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(corev1.Resource("services"), "image-registry", nil)
+	})
+	if code := f.code(); code != 3 || f.out.Len() != 0 {
+		t.Errorf("names unknown: exit %d, printed %q", code, f.out.String())
 	}
 }
 

@@ -134,6 +134,7 @@ func (r *run) described() map[string]string {
 		"keepTagRevisions":   fmt.Sprint(r.KeepTagRevisions),
 		"keepYoungerThan":    r.KeepYoungerThan.String(),
 		"namespace":          r.Namespace,
+		"matchHosts":         r.MatchHosts,
 		"ignoreInvalidRefs":  fmt.Sprint(r.IgnoreInvalidRefs),
 		"pruneRegistry":      fmt.Sprint(r.PruneRegistry),
 		"maxDeletePercent":   fmt.Sprint(r.MaxDeletePercent),

@@ -30,10 +30,15 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	if err := r.refuseCustomRoots(ctx); err != nil {
 		return err
 	}
+	hosts, err := r.hosts(ctx)
+	if err != nil {
+		return err
+	}
 	progress := newProgress(r.clock)
 	source := snapshot.Source{
 		Kube: r.kube, Image: r.image, Dates: r.dates, Clock: r.clock, ChunkSize: r.ChunkSize,
 		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
+		Hosts:    hosts,
 		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },
 	}
 	snap, err := source.Take(ctx)

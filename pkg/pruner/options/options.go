@@ -19,6 +19,9 @@ import (
 const (
 	minReferenceGrace = 2 * time.Minute
 	defaultWorkers    = 5
+
+	matchAny   = "any"
+	matchKnown = "known"
 )
 
 // Options are the settings of `pruner images`.
@@ -42,8 +45,12 @@ type Options struct {
 	// Namespace limits the run to the streams of one namespace; no Image is deleted then.
 	Namespace string
 	// Whitelist are RE2 expressions on "namespace/name".
-	Whitelist                 []string
-	MatchHosts                string
+	Whitelist []string
+	// MatchHosts is any or known: which hosts in references mean this registry. RegistryHosts are further
+	// known ones.
+	MatchHosts    string
+	RegistryHosts []string
+	// IgnoreInactiveReplicaSets gives up rollbacks.
 	IgnoreInactiveReplicaSets bool
 	// MaxDeletePercent refuses a run that would delete a greater share of all Images.
 	MaxDeletePercent int
@@ -72,7 +79,7 @@ func Defaults() Options {
 		KeepTagRevisions: 3,
 		KeepYoungerThan:  time.Hour,
 		NumWorkers:       defaultWorkers,
-		MatchHosts:       "any",
+		MatchHosts:       matchAny,
 		MaxDeletePercent: 100,
 		RetryDelay:       30 * time.Second,
 		Output:           "text",
@@ -98,7 +105,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.NumWorkers, "num-workers", o.NumWorkers, "changes made at a time")
 	flags.StringVarP(&o.Namespace, "namespace", "n", o.Namespace, "prune only the image streams of this namespace, and no images")
 	flags.StringArrayVar(&o.Whitelist, "whitelist", o.Whitelist, "leave streams alone whose namespace/name matches this regular expression (repeatable)")
-	flags.StringVar(&o.MatchHosts, "match-hosts", o.MatchHosts, "which hosts in image references can mean this registry: any")
+	flags.StringVar(&o.MatchHosts, "match-hosts", o.MatchHosts, "which hosts in image references can mean this registry: any, or only the known ones")
+	flags.StringArrayVar(&o.RegistryHosts, "registry-host", o.RegistryHosts, "further host that means this registry, for --match-hosts=known (repeatable)")
 	flags.BoolVar(&o.IgnoreInactiveReplicaSets, "ignore-inactive-replicasets", o.IgnoreInactiveReplicaSets, "old ReplicaSets of Deployments without replicas do not keep images")
 	flags.IntVar(&o.MaxDeletePercent, "max-delete-percent", o.MaxDeletePercent, "refuse to delete more than this share of all images")
 	flags.IntVar(&o.Retries, "retries", o.Retries, "attempts after a failed one")
@@ -137,9 +145,7 @@ func (o *Options) Validate() error {
 		return errors.New("--qps and --burst must be positive")
 	case o.ReferenceGrace < minReferenceGrace:
 		return fmt.Errorf("--reference-grace must be at least %s", minReferenceGrace)
-	case o.MatchHosts == "known":
-		return notAvailable("match-hosts=known")
-	case o.MatchHosts != "any":
+	case o.MatchHosts != matchAny && o.MatchHosts != matchKnown:
 		return fmt.Errorf("--match-hosts: %q is neither any nor known", o.MatchHosts)
 	case o.ConfigMap != "" && !isObjectName(o.ConfigMap):
 		return fmt.Errorf("--config-map: %q is not of the form namespace/name", o.ConfigMap)
@@ -196,6 +202,9 @@ func (o *Options) validateRegistry() error {
 
 // WhitelistExpressions returns the compiled whitelist, after Validate.
 func (o *Options) WhitelistExpressions() []*regexp.Regexp { return o.whitelist }
+
+// KnownHostsOnly tells whether references count only under the registry's own names.
+func (o *Options) KnownHostsOnly() bool { return o.MatchHosts == matchKnown }
 
 // Registry returns the parsed address of the registry, after Validate; nil if none was given.
 func (o *Options) Registry() *url.URL { return o.registry }

@@ -45,7 +45,7 @@ func TestDefaultsAndDocumentedInvocations(t *testing.T) {
 func TestUnavailableFlagsSaySo(t *testing.T) {
 	for _, flag := range []string{
 		"--prune-over-size-limit", "--registry-token-file=/token", "--as-service-account=ns/name",
-		"--registry-host=registry.example.test", "--metrics-push-url=http://gateway", "--match-hosts=known",
+		"--metrics-push-url=http://gateway",
 	} {
 		name, _, _ := strings.Cut(flag, "=")
 		if _, err := parse(t, flag); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "not available in this version") {
@@ -80,7 +80,6 @@ func TestMistakesNameTheirFlag(t *testing.T) {
 		"--max-delete-percent=0":                                   "--max-delete-percent",
 		"--retries=-1":                                             "--retries",
 		"--reference-grace=1m":                                     "--reference-grace",
-		"--match-hosts=known":                                      "--match-hosts",
 		"--chunk-size=0":                                           "--chunk-size",
 		"--keep-tag-revisions=x":                                   "keep-tag-revisions",
 	} {

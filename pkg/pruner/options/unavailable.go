@@ -12,7 +12,6 @@ type unavailable struct {
 	overSizeLimit     bool
 	registryTokenFile string
 	asServiceAccount  string
-	registryHosts     []string
 	metricsPushURL    string
 }
 
@@ -21,7 +20,6 @@ func (u *unavailable) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&u.overSizeLimit, "prune-over-size-limit", false, "prune images that exceed the limits of their namespace, whatever their age"+later)
 	flags.StringVar(&u.registryTokenFile, "registry-token-file", "", "file with the token for the registry"+later)
 	flags.StringVar(&u.asServiceAccount, "as-service-account", "", "namespace/name of the ServiceAccount whose token the registry gets"+later)
-	flags.StringArrayVar(&u.registryHosts, "registry-host", nil, "further host that means this registry (repeatable)"+later)
 	flags.StringVar(&u.metricsPushURL, "metrics-push-url", "", "address of a Pushgateway"+later)
 }
 
@@ -33,8 +31,6 @@ func (u *unavailable) validate() error {
 		return notAvailable("registry-token-file")
 	case u.asServiceAccount != "":
 		return notAvailable("as-service-account")
-	case len(u.registryHosts) > 0:
-		return notAvailable("registry-host")
 	case u.metricsPushURL != "":
 		return notAvailable("metrics-push-url")
 	}

@@ -55,6 +55,7 @@ type streamDigest struct {
 // Index holds the references. It may be filled and read by several goroutines.
 type Index struct {
 	known Known
+	hosts *Hosts
 
 	mu        sync.RWMutex
 	tags      map[streamTag]Source
@@ -75,6 +76,10 @@ func NewIndex(known Known) *Index {
 		protected: map[Stream]Source{},
 	}
 }
+
+// LimitTo makes references count only if their host is among the known ones. It comes before the first
+// object is added.
+func (x *Index) LimitTo(hosts *Hosts) { x.hosts = hosts }
 
 // value is one string of an object.
 type value struct {
@@ -110,6 +115,9 @@ func (x *Index) add(v value) {
 
 // record enters a parsed reference; the lock is held.
 func (x *Index) record(v value, ref Reference) {
+	if (ref.Kind == Tag || ref.Kind == Digest) && !x.hosts.Has(ref.Host) {
+		ref.Kind = None
+	}
 	switch ref.Kind {
 	case Tag:
 		x.useTag(Stream{ref.Namespace, ref.Name}, ref.Tag, v.source)

@@ -34,6 +34,8 @@ type Reference struct {
 	Digest    string
 	// LastName is the last component of the name, for local lookup.
 	LastName string
+	// Host is the registry, docker.io if none was given. It is empty for digests without a repository.
+	Host string
 }
 
 // transports are the prefixes that runtimes put before an image ID.
@@ -59,7 +61,7 @@ func Parse(value string) (Reference, error) {
 	if err != nil {
 		return Reference{}, fmt.Errorf("not an image reference: %w", err)
 	}
-	ref := Reference{Tag: "latest"}
+	ref := Reference{Tag: "latest", Host: reference.Domain(named)}
 	if tagged, ok := named.(reference.Tagged); ok {
 		ref.Tag = tagged.Tag()
 	}

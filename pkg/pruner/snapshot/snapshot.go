@@ -36,6 +36,9 @@ type Source struct {
 	// KeepYoungerThan and IgnoreInactiveReplicaSets decide which finished workloads still count.
 	KeepYoungerThan           time.Duration
 	IgnoreInactiveReplicaSets bool
+	// Hosts are the names of the registry that count in references; nil means all names. The repositories
+	// of the streams are added to it.
+	Hosts *references.Hosts
 	// Progress, if given, is told after each page how many objects of a kind were read. Several kinds are
 	// read at a time.
 	Progress func(kind string, read int)
@@ -73,6 +76,8 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 			}
 			projected := StreamOf(stream)
 			streams[projected.Key()] = projected
+			s.Hosts.AddRepository(stream.Status.DockerImageRepository)
+			s.Hosts.AddRepository(stream.Status.PublicDockerImageRepository)
 			if len(stream.Spec.Tags) > 0 {
 				declared = append(declared, sourcesOf(stream))
 			}
@@ -104,6 +109,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 		return nil, err
 	}
 	snap.Uses = references.NewIndex(known(streams))
+	snap.Uses.LimitTo(s.Hosts)
 	for _, stream := range declared {
 		snap.Uses.AddStream(stream)
 	}
