@@ -5,6 +5,10 @@ package operator
 import (
 	"slices"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 )
@@ -43,4 +47,31 @@ func TestOneRefusedObjectDoesNotHoldUpTheRest(t *testing.T) {
 	for _, ref := range append(dataPlane(), kept()...) {
 		c.exists(ref)
 	}
+}
+
+// fight changes the selector of a Service whenever the operator has put it back. It returns the number of
+// changes once the operator leaves one alone for five seconds.
+func (c *cluster) fight(service string) int {
+	c.t.Helper()
+	patch := []byte(`{"spec":{"selector":{"app.kubernetes.io/name":"mine"}}}`)
+	for edits := range 30 {
+		_, err := c.kube.CoreV1().Services(ns).Patch(c.t.Context(), service, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "somebody"})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		edited, alone := time.Now(), false
+		c.eventually("the selector is put back or left alone", func() (bool, string) {
+			live, err := c.kube.CoreV1().Services(ns).Get(c.t.Context(), service, metav1.GetOptions{})
+			if err != nil {
+				return false, err.Error()
+			}
+			alone = time.Since(edited) > 5*time.Second
+			return alone || live.Spec.Selector["app.kubernetes.io/name"] != "mine", ""
+		})
+		if alone {
+			return edits + 1
+		}
+	}
+	c.t.Fatalf("Service %s was put back 30 times in a row", service)
+	return 0
 }

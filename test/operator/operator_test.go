@@ -105,7 +105,7 @@ func (c *cluster) reportCleanNodes() bool {
 	return err == nil
 }
 
-// Behaviours 9, 11, 14, 17, 19, 20, 21, 23, 24, 25, 31: one registry through its whole life, because starting
+// Behaviours 9, 11, 14, 17, 19, 20, 21, 23, 24, 25, 26, 31: one registry through its whole life, because starting
 // a control plane costs more than all of it.
 func TestLifeOfARegistry(t *testing.T) {
 	c := start(t)
@@ -205,6 +205,21 @@ func TestLifeOfARegistry(t *testing.T) {
 				return false, err.Error()
 			}
 			return live.Spec.Selector["app.kubernetes.io/name"] == "image-registry" && live.Annotations["example.com/mine"] == "yes", live.String()
+		})
+	})
+
+	t.Run("an object that somebody keeps changing is left to him for a minute", func(t *testing.T) {
+		c.t = t
+		edits := c.fight("image-api-server")
+		if edits < 11 {
+			t.Errorf("the operator gave up after %d corrections, want more than 10", edits)
+		}
+		c.eventually("the conflict is told", func() (bool, string) {
+			events, err := c.kube.CoreV1().Events(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				return false, err.Error()
+			}
+			return slices.ContainsFunc(events.Items, func(event corev1.Event) bool { return event.Reason == "DriftConflict" }), "no such event"
 		})
 	})
 

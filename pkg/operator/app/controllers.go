@@ -87,7 +87,7 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	events := notify.New(c.broadcast.NewRecorder(scheme.Scheme, corev1.EventSource{Component: registryv1.OperatorName}), clock.RealClock{})
 	applier, err := apply.New(apply.Options{
 		Client: untyped, Cache: c.owned, FieldManager: registryv1.OperatorName,
-		OwnedAnnotation: registryv1.OwnedAnnotation, LeaveAlone: registryconfig.LeftAlone, Event: events.Event,
+		OwnedAnnotation: registryv1.OwnedAnnotation, LeaveAlone: registryconfig.LeftAlone, Again: c.lookAgain, Event: events.Event,
 	})
 	if err != nil {
 		return nil, err
@@ -149,6 +149,12 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 		Applier: applier, Namespaced: c.namespaced, Settings: c.o.Settings, Metrics: prunerMetrics,
 	})
 	return err
+}
+
+// lookAgain is for objects that wait to be put back; the applier does not know whose they are.
+func (c *controllers) lookAgain(after time.Duration) {
+	c.config.EnqueueAfter(after)
+	c.pruner.EnqueueAfter(after)
 }
 
 // trim drops what no controller reads from objects of the whole cluster: a Node is large and changes often.

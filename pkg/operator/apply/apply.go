@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	"image.alauda.io/registry/pkg/operator/fault"
 )
@@ -26,6 +28,10 @@ type Options struct {
 	OwnedAnnotation string
 	// LeaveAlone says of an object that exists that it is not to be applied; optional.
 	LeaveAlone func(live *unstructured.Unstructured) bool
+	// Again asks for another look after some time; optional.
+	Again func(after time.Duration)
+	// Clock defaults to the real one.
+	Clock clock.PassiveClock
 	// Event records a reason and a message; optional.
 	Event func(eventType, reason, message string)
 }
@@ -44,8 +50,9 @@ func (o Options) Validate() error {
 // Applier writes and deletes objects. It is safe for use by several controllers.
 type Applier struct {
 	Options
-	mu      sync.Mutex
-	written map[Ref]write
+	mu       sync.Mutex
+	written  map[Ref]write
+	contests contests
 }
 
 // write bridges the time until the cache has seen our own request.
@@ -59,7 +66,10 @@ func New(o Options) (*Applier, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Applier{Options: o, written: map[Ref]write{}}, nil
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	return &Applier{Options: o, written: map[Ref]write{}, contests: contests{objects: map[Ref]*contest{}}}, nil
 }
 
 // RefOf names the object.
@@ -140,6 +150,9 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 				return live, false, nil
 			}
 		}
+		if may, err := a.allowed(desired, live); err != nil || !may {
+			return live, false, err
+		}
 		before = live.GetResourceVersion()
 	}
 	klog.FromContext(ctx).V(2).Info("Applying", "object", ref.String(), "because", reason)
@@ -160,6 +173,9 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 		return live, false, fmt.Errorf("apply %s: %w", ref, err)
 	}
 	changed := after.GetResourceVersion() != before
+	if changed {
+		a.noteApplied(desired, live == nil)
+	}
 	if before != "" {
 		a.mu.Lock()
 		a.written[ref] = write{before: before, after: after}
@@ -227,6 +243,7 @@ func (a *Applier) remove(ctx context.Context, ref Ref, live *unstructured.Unstru
 	if err != nil {
 		return err
 	}
+	a.contests.forget(ref)
 	uid, propagation := live.GetUID(), metav1.DeletePropagationBackground
 	if ref.Kind == "Deployment" || ref.Kind == "DaemonSet" {
 		propagation = metav1.DeletePropagationForeground

@@ -6,6 +6,9 @@
 // sent, so a second reconcile is silent. Otherwise the object is sent by server-side apply with one field
 // manager and force: fields of others stay, our own are put back, fields that we no longer want go away.
 //
+// An object that somebody else keeps changing is put back at once a few times, and then once a minute: two
+// programs that write against each other must not wear out the API server.
+//
 // Out comes the live object after the write and whether there was one.
 //
 // It deletes only objects that carry the operator's managed-by label or owner annotation, and it never

@@ -121,6 +121,9 @@ func New(o Options) (*Controller, error) {
 // Enqueue asks for a sync soon.
 func (c *Controller) Enqueue() { c.queue.Add(controllerName) }
 
+// EnqueueAfter asks for a sync after some time.
+func (c *Controller) EnqueueAfter(after time.Duration) { c.queue.AddAfter(controllerName, after) }
+
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) {
 	defer utilruntime.HandleCrashWithContext(ctx)

@@ -24,7 +24,7 @@ func (c *Controller) applyWorkload(ctx context.Context, config *registryv1.Confi
 		return err
 	}
 	if sent && before != nil && before.GetGeneration() != after.GetGeneration() && drifted(config.Status.Generations, before) {
-		c.Events("Warning", "DriftCorrected", fmt.Sprintf("%s was changed by %s and is put back", apply.RefOf(object), lastForeignManager(before)))
+		c.Events("Warning", "DriftCorrected", fmt.Sprintf("%s was changed by %s and is put back", apply.RefOf(object), apply.ForeignManager(before, registryv1.OperatorName)))
 		c.Metrics.drifted(object.GetKind(), object.GetName())
 	}
 	return nil
@@ -38,17 +38,4 @@ func drifted(generations []registryv1.GenerationStatus, live *unstructured.Unstr
 		}
 	}
 	return false
-}
-
-func lastForeignManager(live *unstructured.Unstructured) string {
-	name, newest := "somebody", int64(0)
-	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == registryv1.OperatorName || entry.Subresource != "" || entry.Time == nil {
-			continue
-		}
-		if at := entry.Time.Unix(); at >= newest {
-			name, newest = entry.Manager, at
-		}
-	}
-	return name
 }
