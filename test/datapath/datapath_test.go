@@ -47,6 +47,7 @@ func TestDataPath(t *testing.T) {
 		"refusals":    testRefusals,
 		"concurrent":  testConcurrentPushes,
 		"copy":        testCopiedTag,
+		"one tag":     testConcurrentPushesToOneTag,
 		"no blobs":    testMissingBlobs,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })
@@ -288,6 +289,41 @@ func testConcurrentPushes(t *testing.T, e *environment) {
 		if tag := fmt.Sprintf("v%d", i); current[tag] != hash(t, image).String() {
 			t.Errorf("tag %s is %q, want %s", tag, current[tag], hash(t, image))
 		}
+	}
+}
+
+// Behaviour 34: whoever comes last is current, and nobody's push is lost.
+func testConcurrentPushesToOneTag(t *testing.T, e *environment) {
+	const pushes = 5
+	namespace := e.namespace(t)
+	user := e.user(t, namespace, "pusher", pusher)
+	tag := e.tag(t, namespace+"/app", "v1")
+	var group sync.WaitGroup
+	var pushed []string
+	for range pushes {
+		image := newImage(t)
+		pushed = append(pushed, hash(t, image).String())
+		group.Go(func() {
+			if err := remote.Write(tag, image, as(t, user)...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	stream, err := e.Images.ImageV1().ImageStreams(namespace).Get(t.Context(), "app", metav1.GetOptions{})
+	must(t, err)
+	var history []string
+	for _, item := range stream.Status.Tags[0].Items {
+		history = append(history, item.Image)
+	}
+	current := hash(t, pull(t, tag, user)).String()
+	if current != history[0] {
+		t.Errorf("pulled %s, current is %s", current, history[0])
+	}
+	slices.Sort(history)
+	slices.Sort(pushed)
+	if !slices.Equal(history, pushed) {
+		t.Errorf("history %v, want %v", history, pushed)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/rest"
 
 	imagev1 "image.alauda.io/api/image/v1"
@@ -50,10 +51,10 @@ func start(t *testing.T) *environment {
 	return e
 }
 
-// namespace creates a namespace for the test.
+// namespace creates a namespace for the test, with a name of its own.
 func (e *environment) namespace(t *testing.T) string {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + "-" + rand.String(5)
 	imageapi.CreateNamespace(t, e.Kube, name)
 	return name
 }
