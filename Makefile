@@ -23,6 +23,10 @@ help: ## list the commands
 prerequisites:
 	@hack/prerequisites.sh
 
+.PHONY: root
+root:
+	@[ "$$(id -u)" -eq 0 ] || { echo "the development cluster needs root; for another cluster: make up CLUSTER=current IMAGE_REGISTRY=host/path" >&2; exit 1; }
+
 .PHONY: build
 build: prerequisites ## build the five binaries for this machine into _output/bin
 	$(GO) run ./hack/images binaries
@@ -47,7 +51,7 @@ devcluster-binaries: devcluster ## build Kubernetes, etcd, containerd… for the
 
 .PHONY: up
 ifeq ($(CLUSTER),dev)
-up: devcluster ## a registry on a development cluster; CLUSTER=current IMAGE_REGISTRY=… for another one
+up: root devcluster ## a registry on a development cluster; CLUSTER=current IMAGE_REGISTRY=… for another one
 else
 up: prerequisites
 endif
