@@ -17,7 +17,7 @@ import (
 // watch cache here, which would answer for revisions that are gone, and writes no lease of its own.
 func TestConformanceWithCompaction(t *testing.T) {
 	cp := controlplane.Start(t, controlplane.WithAPIServerFlags("--disable-admission-plugins=NamespaceLifecycle",
-		"--watch-cache=false", "--etcd-compaction-interval=0", "--feature-gates=APIServerIdentity=false"))
+		"--watch-cache=false", "--etcd-compaction-interval=0", "--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false"))
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{cp.EtcdEndpoint}})
 	if err != nil {
 		t.Fatal(err)
