@@ -27,6 +27,7 @@ var directDependencies = []string{
 	"github.com/sirupsen/logrus",
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
+	"go.etcd.io/etcd/client/v3", // tests compact a real etcd under the storage
 	"go.uber.org/zap",
 	"go.yaml.in/yaml/v2", // environment variables of the registry are YAML scalars in the dialect of distribution's configuration
 	"golang.org/x/sync",
