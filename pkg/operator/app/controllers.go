@@ -136,7 +136,8 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 		return fmt.Errorf("metrics: %w", err)
 	}
 	c.config, err = registryconfig.New(registryconfig.Options{
-		Kube: c.kube, Configs: typed.ImageregistryV1().Configs(), ConfigInformer: c.configs, Applier: applier,
+		Kube: c.kube, Configs: typed.ImageregistryV1().Configs(), ConfigInformer: c.configs,
+		PrunerInformer: c.singletons.Imageregistry().V1().ImagePruners().Informer(), Applier: applier,
 		Namespaced: c.namespaced, Cluster: c.cluster, Settings: c.o.Settings,
 		Certificates: c.certificateState, PullSecrets: c.pullSecretState, Events: events.Event, Metrics: configMetrics,
 	})

@@ -45,6 +45,8 @@ type Options struct {
 	Configs client.ConfigInterface
 	// ConfigInformer brings the events of Config; its content is not used.
 	ConfigInformer cache.SharedIndexInformer
+	// PrunerInformer holds ImagePruner, whose last run is shown in the status of Config.
+	PrunerInformer cache.SharedIndexInformer
 	Applier        *apply.Applier
 	// Namespaced serves the operand namespace, Cluster nodes, storage classes and namespaces. The caller
 	// starts both after New.
@@ -76,8 +78,8 @@ type PullSecrets struct {
 // Validate names the first field that is missing.
 func (o Options) Validate() error {
 	switch {
-	case o.Kube == nil || o.Configs == nil || o.ConfigInformer == nil:
-		return errors.New("config controller: Kube, Configs and ConfigInformer are required")
+	case o.Kube == nil || o.Configs == nil || o.ConfigInformer == nil || o.PrunerInformer == nil:
+		return errors.New("config controller: Kube, Configs, ConfigInformer and PrunerInformer are required")
 	case o.Applier == nil || o.Namespaced == nil || o.Cluster == nil:
 		return errors.New("config controller: Applier, Namespaced and Cluster are required")
 	case o.Certificates == nil || o.PullSecrets == nil || o.Events == nil:
@@ -119,7 +121,7 @@ func New(o Options) (*Controller, error) {
 			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
 	}
 	c.listers = newListers(o)
-	for _, informer := range append(c.listers.informers, o.ConfigInformer) {
+	for _, informer := range append(c.listers.informers, o.ConfigInformer, o.PrunerInformer) {
 		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { c.Enqueue() },
 			UpdateFunc: func(before, after any) { c.enqueueChanged(before, after) },

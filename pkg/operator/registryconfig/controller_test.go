@@ -43,6 +43,7 @@ func newFixture(t *testing.T, config *registryv1.Config) *fixture {
 	f.Controller, err = New(Options{
 		Kube: kube, Configs: f.registry.ImageregistryV1().Configs(), Applier: applier,
 		ConfigInformer: cache.NewSharedIndexInformer(&cache.ListWatch{}, &registryv1.Config{}, 0, cache.Indexers{}),
+		PrunerInformer: cache.NewSharedIndexInformer(&cache.ListWatch{}, &registryv1.ImagePruner{}, 0, cache.Indexers{}),
 		Namespaced:     informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace("ns")),
 		Cluster:        informers.NewSharedInformerFactory(kube, 0),
 		Settings: render.Settings{
@@ -127,6 +128,30 @@ func TestStatusIsWrittenOnlyWithNews(t *testing.T) {
 	}
 	if moved == 0 {
 		t.Error("no condition changed with the state")
+	}
+	if writes := f.sync(t); writes != 0 {
+		t.Errorf("nothing changed, but %v", f.registry.Actions())
+	}
+}
+
+func TestTheLastRunOfThePrunerIsShown(t *testing.T) {
+	f := newFixture(t, bootstrap.DefaultConfig())
+	pruner := bootstrap.DefaultPruner()
+	if err := f.PrunerInformer.GetIndexer().Add(pruner); err != nil {
+		t.Fatal(err)
+	}
+	f.sync(t)
+	if last := f.config(t).Status.LastPrune; last != nil {
+		t.Errorf("%+v before the first run", last)
+	}
+	ended := metav1.NewTime(f.clock.Now())
+	pruner.Status.LastRun = &registryv1.PruneRunStatus{CompletionTime: &ended, Result: "Failed"}
+	if writes := f.sync(t); writes != 1 {
+		t.Errorf("%d writes, want one of the status", writes)
+	}
+	last := f.config(t).Status.LastPrune
+	if last == nil || last.Result != "Failed" || !last.CompletionTime.Equal(&ended) {
+		t.Errorf("%+v, want a run that failed", last)
 	}
 	if writes := f.sync(t); writes != 0 {
 		t.Errorf("nothing changed, but %v", f.registry.Actions())

@@ -26,6 +26,7 @@ func (c *Controller) status(config *registryv1.Config, out outcome, classes faul
 	}
 	status.Certificates = out.certificates.NotAfter
 	status.Generations = generations(w)
+	status.LastPrune = c.lastPrune()
 	c.countPullSecrets(&status, out.pullSecrets.Count)
 	switch {
 	case out.removal.done:
@@ -47,6 +48,17 @@ func (c *Controller) status(config *registryv1.Config, out outcome, classes faul
 		status.Version = c.Settings.Version
 	}
 	return status
+}
+
+// lastPrune is the last run of the pruner in short, nil while there was none.
+func (c *Controller) lastPrune() *registryv1.LastPruneStatus {
+	object, exists, err := c.PrunerInformer.GetStore().GetByKey(registryv1.SingletonName)
+	pruner, ok := object.(*registryv1.ImagePruner)
+	if err != nil || !exists || !ok || pruner.Status.LastRun == nil {
+		return nil
+	}
+	run := pruner.Status.LastRun
+	return &registryv1.LastPruneStatus{CompletionTime: run.CompletionTime.DeepCopy(), Result: run.Result}
 }
 
 // rolledOut says whether both Deployments run this version and nothing else.
