@@ -62,6 +62,17 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+// TestCommandsOfTheGuides runs the commands that the administrators' pages show.
+func TestCommandsOfTheGuides(t *testing.T) {
+	for _, page := range []string{"docs/configure.md", "docs/operate.md"} {
+		for _, block := range readmeBlocks(t, page) {
+			if out := shared.shell(t, block); out == "" {
+				t.Errorf("%s: a block prints nothing:\n%s", page, block)
+			}
+		}
+	}
+}
+
 // reinstall brings the product back for the tests that follow. It has a new CA then.
 func reinstall(t *testing.T) {
 	t.Helper()
