@@ -1,9 +1,11 @@
 // Package loglevel makes the operator log as much as spec.operatorLogLevel of Config/cluster asks for, while
 // it runs.
 //
-// In: events of Config. Out: calls of the function that sets the verbosity of the process, on the klog scale
-// 2, 4, 6, 8, only when it changes. It writes nothing to the cluster. Without a Config it leaves the
-// verbosity as it is.
+// In: events of Config. Out: calls of the function that sets the verbosity of the process, on the klog scale,
+// only when it changes. It writes nothing to the cluster. Without a Config it leaves the verbosity as it is.
+//
+// It never goes as far as 8: from there on the client library logs the bodies of requests and answers, and
+// those of the operator hold the pull tokens of every ServiceAccount and the keys of its certificates.
 package loglevel
 
 import (
@@ -17,6 +19,9 @@ import (
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
+// most is the highest verbosity without bodies of requests.
+const most = 7
+
 // Watch follows Config. Events come one after the other, so no lock is needed.
 func Watch(ctx context.Context, configs cache.SharedIndexInformer, set func(verbosity int)) error {
 	current := -1
@@ -25,7 +30,7 @@ func Watch(ctx context.Context, configs cache.SharedIndexInformer, set func(verb
 		if !ok || config.Name != registryv1.SingletonName {
 			return
 		}
-		wanted := render.Verbosity(config.Spec.OperatorLogLevel)
+		wanted := min(render.Verbosity(config.Spec.OperatorLogLevel), most)
 		if wanted == current {
 			return
 		}
