@@ -204,7 +204,7 @@ func (c *Controller) processOne(ctx context.Context) bool {
 	case done:
 		c.queue.Forget(key)
 		if after > 0 {
-			c.queue.AddAfter(key, after)
+			c.queue.AddAfter(key, min(after, longestWait))
 		}
 	case again:
 		c.queue.AddAfter(key, conflictDelay)
@@ -218,6 +218,10 @@ func (c *Controller) processOne(ctx context.Context) bool {
 	}
 	return true
 }
+
+// longestWait bounds the time to the next look, which costs no request. A timer knows nothing of a clock that
+// was set, or of a machine that slept: tokens would run out before it.
+const longestWait = 30 * time.Minute
 
 // conflictDelay lets the event arrive that made the cache stale.
 const conflictDelay = 100 * time.Millisecond

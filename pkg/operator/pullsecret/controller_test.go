@@ -3,6 +3,7 @@ package pullsecret
 import (
 	"context"
 	"fmt"
+	goruntime "runtime"
 	"slices"
 	"testing"
 	"time"
@@ -230,6 +231,9 @@ func TestForeignSecretIsUntouchedAndReportedOnce(t *testing.T) {
 	if !slices.Equal(f.events, []string{"PullSecretNameConflict"}) {
 		t.Errorf("events %q", f.events)
 	}
+	if again, err := f.Sync(context.Background(), appKey); err != nil || again != foreignRecheck {
+		t.Errorf("looks again after %s, error %v", again, err)
+	}
 	f.config = configWith(imageregistryv1.Removed, imageregistryv1.Managed)
 	account := f.account(t)
 	account.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "app-registry-pull"}}
@@ -311,5 +315,37 @@ func TestAccountsWithoutCredentialGoFirst(t *testing.T) {
 	}
 	if !slices.Equal(order, []string{"new", "new", "old-1", "old-2"}) {
 		t.Errorf("order %q", order)
+	}
+}
+
+// A timer does not notice that the clock was set: the next look is never far away.
+func TestTheNextLookIsNeverFarAway(t *testing.T) {
+	f := newFixture(t, account())
+	f.sync(t)
+	f.refresh(t)
+	f.queue.Add(appKey)
+	if !f.processOne(context.Background()) {
+		t.Fatal("the queue is closed")
+	}
+	if f.queue.Len() != 0 {
+		t.Fatal("a good credential is looked at again at once")
+	}
+	f.clock.Step(longestWait)
+	deadline := time.Now().Add(10 * time.Second)
+	for f.queue.Len() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("not looked at again within %s", longestWait)
+		}
+		goruntime.Gosched()
+	}
+}
+
+// With a clock ahead of the API server's a new token seems to have run out already.
+func TestAClockAheadCausesNoFloodOfTokens(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 9 * time.Minute, time.Hour, 100 * time.Hour} {
+		expires := start.Add(10*time.Minute - ahead)
+		if wait := refreshTime(start, expires, "uid").Sub(start); wait < minRefresh || wait > 6*time.Minute {
+			t.Errorf("%s ahead: the next token after %s", ahead, wait)
+		}
 	}
 }

@@ -52,13 +52,17 @@ type token struct {
 	refreshAt time.Time
 }
 
+// minRefresh is the shortest time to the next token: half the life of the shortest one. Only with a clock that
+// is far ahead of the API server's does a token seem to live shorter; it must not be asked for without end.
+const minRefresh = 5 * time.Minute
+
 // refreshTime is 60 % of the life minus up to 10 %, by the UID of the Secret, so that the refreshes of a
 // cluster spread and a restart does not move them.
 func refreshTime(start, end time.Time, uid string) time.Time {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(uid))
 	share := 0.6 - 0.1*float64(hash.Sum32()%1000)/1000
-	return start.Add(time.Duration(share * float64(end.Sub(start))))
+	return start.Add(max(minRefresh, time.Duration(share*float64(end.Sub(start)))))
 }
 
 // keyID reads the header field kid of a signed token; empty if there is none.

@@ -17,6 +17,9 @@ import (
 // syncTimeout bounds one sync, so that a hanging API server cannot hold a worker.
 const syncTimeout = 30 * time.Second
 
+// foreignRecheck is when a name that is taken is tried again: no event tells that a foreign Secret is gone.
+const foreignRecheck = 10 * time.Minute
+
 // Sync brings one ServiceAccount to what Decide wants and returns when to look again; zero means only on
 // an event.
 func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
@@ -85,8 +88,11 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 	secret := in.Secret
 	if plan.Create {
 		created, refresh, err := c.create(ctx, in)
-		if err != nil || created == nil {
+		if err != nil {
 			return 0, err
+		}
+		if created == nil {
+			return foreignRecheck, nil
 		}
 		secret, plan.Refresh, plan.RefreshAt = created, refresh.Refresh, refresh.RefreshAt
 		if refresh.Delete {
