@@ -1,6 +1,14 @@
 package app
 
-import "sync"
+import (
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+)
 
 // caches says whether every cache of the process is filled. It exists before them, so that the probes are
 // answered from the first moment.
@@ -27,4 +35,33 @@ func (c *caches) ready() bool {
 		}
 	}
 	return len(c.synced) > 0
+}
+
+// trim drops what no controller reads from objects of the whole cluster: a Node is large and changes often.
+func trim(object any) (any, error) {
+	if accessor, ok := object.(metav1.ObjectMetaAccessor); ok {
+		accessor.GetObjectMeta().SetManagedFields(nil)
+	}
+	if node, ok := object.(*corev1.Node); ok {
+		node.Annotations = nil
+		node.Spec = corev1.NodeSpec{}
+		node.Status = corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{ContainerRuntimeVersion: node.Status.NodeInfo.ContainerRuntimeVersion}}
+	}
+	return object, nil
+}
+
+// forgetToken drops the content of pull secrets: the operand namespace has some unless it is ignored, and no
+// token stays in memory.
+func forgetToken(object any) (any, error) {
+	accessor, ok := object.(metav1.Object)
+	if !ok || accessor.GetLabels()[registryv1.ManagedPullSecretLabel] == "" {
+		return object, nil
+	}
+	switch secret := object.(type) {
+	case *corev1.Secret:
+		secret.Data = nil
+	case *unstructured.Unstructured:
+		delete(secret.Object, "data")
+	}
+	return object, nil
 }

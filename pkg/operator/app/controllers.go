@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -77,11 +76,14 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	}
 	c := &controllers{
 		o: o, setVerbosity: setVerbosity, caches: ready, registry: prometheus.NewRegistry(), kube: kube,
-		namespaced: informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(o.Settings.Namespace)),
+		namespaced: informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(o.Settings.Namespace), informers.WithTransform(forgetToken)),
 		cluster:    informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithTransform(trim)),
 		singletons: registryinformers.NewSharedInformerFactory(typed, 0),
 		owned:      apply.NewCache(untyped, o.Settings.Namespace, registryv1.LabelManagedBy+"="+registryv1.OperatorName, 0),
 		broadcast:  record.NewBroadcaster(),
+	}
+	if err := c.owned.SetTransform("Secret", forgetToken); err != nil {
+		return nil, err
 	}
 	c.configs = c.singletons.Imageregistry().V1().Configs().Informer()
 	events := notify.New(c.broadcast.NewRecorder(scheme.Scheme, corev1.EventSource{Component: registryv1.OperatorName}), clock.RealClock{})
@@ -156,19 +158,6 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 func (c *controllers) lookAgain(after time.Duration) {
 	c.config.EnqueueAfter(after)
 	c.pruner.EnqueueAfter(after)
-}
-
-// trim drops what no controller reads from objects of the whole cluster: a Node is large and changes often.
-func trim(object any) (any, error) {
-	if accessor, ok := object.(metav1.ObjectMetaAccessor); ok {
-		accessor.GetObjectMeta().SetManagedFields(nil)
-	}
-	if node, ok := object.(*corev1.Node); ok {
-		node.Annotations = nil
-		node.Spec = corev1.NodeSpec{}
-		node.Status = corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{ContainerRuntimeVersion: node.Status.NodeInfo.ContainerRuntimeVersion}}
-	}
-	return object, nil
 }
 
 // startCaches fills the caches, on the leader and on a standby.

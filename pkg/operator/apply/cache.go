@@ -51,6 +51,19 @@ func NewCache(client dynamic.Interface, namespace, managedBySelector string, res
 	return c
 }
 
+// SetTransform changes every object of a kind before it is kept. It is called before Start.
+func (c *Cache) SetTransform(kind string, transform cache.TransformFunc) error {
+	for key, informer := range c.informers {
+		if key.kind != kind {
+			continue
+		}
+		if err := informer.SetTransform(transform); err != nil {
+			return fmt.Errorf("transform %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
 // OnEvent calls handle for every change of every watched object. The boolean tells a periodic repetition
 // from a real change.
 func (c *Cache) OnEvent(handle func(object *unstructured.Unstructured, repeated bool)) error {
