@@ -36,7 +36,8 @@ func (d *deadlines) progress() {
 	_ = d.set(now.Add(d.timeout)) // writers of tests have no deadlines
 }
 
-// response counts what is sent and keeps the write deadline moving.
+// response counts what is sent and keeps the write deadline moving. There is none before
+// the answer begins: an upload may take longer than any pause that is allowed in it.
 type response struct {
 	http.ResponseWriter
 	deadline    deadlines
@@ -50,7 +51,9 @@ type response struct {
 func newResponse(w http.ResponseWriter, timeout time.Duration) *response {
 	r := &response{ResponseWriter: w, status: http.StatusOK}
 	r.deadline = deadlines{set: http.NewResponseController(w).SetWriteDeadline, timeout: timeout}
-	r.deadline.progress()
+	if timeout > 0 {
+		_ = r.deadline.set(time.Time{}) // that of the last answer on this connection
+	}
 	return r
 }
 
@@ -60,6 +63,7 @@ func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 func (r *response) WriteHeader(status int) {
 	if !r.wroteHeader && status >= http.StatusOK {
 		r.status, r.wroteHeader, r.firstByte = status, true, time.Now()
+		r.deadline.progress()
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
