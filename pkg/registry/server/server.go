@@ -87,6 +87,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.metrics.observe(record, status, start, in, out)
 	s.logRequest(r, record, status, start, in, out)
+	if gone {
+		// Returning would make net/http send 200 to a client that is still there, for
+		// example one that stopped in the middle of its body.
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // serve answers the request and reports whether the client left.
