@@ -66,6 +66,30 @@ func (m *Manifest) Blobs() []v1.Descriptor {
 	return blobs
 }
 
+// Stored returns what must be in a registry for the document to be complete: the config
+// and each distinct layer once, config first. Foreign layers that can be had elsewhere are
+// left out, unless the document names the same digest as an ordinary layer, too.
+func (m *Manifest) Stored() []v1.Descriptor {
+	var blobs []v1.Descriptor
+	seen := map[digest.Digest]bool{}
+	if m.Config != nil {
+		blobs = append(blobs, *m.Config)
+		seen[m.Config.Digest] = true
+	}
+	for _, layer := range m.Layers {
+		if isElsewhere(layer) || seen[layer.Digest] {
+			continue
+		}
+		seen[layer.Digest] = true
+		blobs = append(blobs, layer)
+	}
+	return blobs
+}
+
+func isElsewhere(layer v1.Descriptor) bool {
+	return IsForeignLayer(layer.MediaType) && len(layer.URLs) > 0
+}
+
 // Parse checks a document. contentType is the announced type, with or without
 // parameters; empty means that the document decides. Every refusal is an *Error.
 func Parse(raw []byte, contentType string) (*Manifest, error) {

@@ -114,10 +114,8 @@ func (p *push) look(ctx context.Context) ([]digest.Digest, error) {
 			return err
 		})
 	}
-	for _, blob := range p.manifest.Blobs() {
-		if !manifest.IsForeignLayer(blob.MediaType) || len(blob.URLs) == 0 {
-			check(blob, p.findBlob)
-		}
+	for _, blob := range p.manifest.Stored() {
+		check(blob, p.findBlob)
 	}
 	for _, child := range p.manifest.Manifests {
 		check(child, p.findChild)
@@ -130,7 +128,7 @@ func (p *push) look(ctx context.Context) ([]digest.Digest, error) {
 
 // inOrder lists what is missing in the order of the document.
 func (p *push) inOrder(missing map[digest.Digest]bool) (unknown []digest.Digest) {
-	for _, reference := range append(p.manifest.Blobs(), p.manifest.Manifests...) {
+	for _, reference := range append(p.manifest.Stored(), p.manifest.Manifests...) {
 		if missing[reference.Digest] {
 			unknown = append(unknown, reference.Digest)
 			delete(missing, reference.Digest)

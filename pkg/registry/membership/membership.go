@@ -8,7 +8,9 @@
 //
 // That a digest is in the global store never suffices, and neither does a manifest
 // that somebody imported: only entries that the API marks `local` open content without
-// a link. Content that could only be had from another registry is not found here.
+// a link, and only the content that their stored manifest needs to be stored here, not
+// what it merely mentions (foreign layers, absent children of an index). Content that
+// could only be had from another registry is not found here.
 package membership
 
 import (
@@ -38,7 +40,7 @@ type Scope struct {
 
 	stream *answer[*imagev1.ImageStream]
 	layers *answer[*imagev1.ImageStreamLayers]
-	local  map[digest.Digest]bool
+	needs  map[string]map[digest.Digest]bool
 }
 
 type answer[T any] struct {
@@ -69,9 +71,6 @@ func (s *Scope) Layers(ctx context.Context) (*imagev1.ImageStreamLayers, error) 
 	if s.layers == nil {
 		layers, err := s.api.Layers(ctx, s.name)
 		s.layers = &answer[*imagev1.ImageStreamLayers]{layers, s.refusal(err)}
-		if err == nil {
-			s.local = localDigests(layers)
-		}
 	}
 	return s.layers.value, s.layers.err
 }
@@ -163,7 +162,7 @@ func (s *Scope) Manifest(ctx context.Context, d digest.Digest) (digest.Digest, e
 	if err != nil {
 		return "", err
 	}
-	if layers.Images[d.String()].Local {
+	if isLocalImage(layers, d) {
 		return d, nil
 	}
 	return "", s.unknownManifest(d)
@@ -187,10 +186,11 @@ func (s *Scope) Blob(ctx context.Context, d digest.Digest) (store.Info, error) {
 	if err != nil {
 		return store.Info{}, err
 	}
-	if _, err := s.Layers(ctx); err != nil {
+	opened, err := s.opens(ctx, d)
+	if err != nil {
 		return store.Info{}, err
 	}
-	if !s.local[d] {
+	if !opened {
 		return store.Info{}, fmt.Errorf("blob %s of %s: %w", d, s.name, store.ErrNotFound)
 	}
 	return info, nil
@@ -251,22 +251,4 @@ func names(stream *imagev1.ImageStream, d digest.Digest) bool {
 		}
 	}
 	return false
-}
-
-// localDigests collects the layers, configs and manifests of the local entries.
-func localDigests(layers *imagev1.ImageStreamLayers) map[digest.Digest]bool {
-	local := map[digest.Digest]bool{}
-	for name, image := range layers.Images {
-		if !image.Local {
-			continue
-		}
-		local[digest.Digest(name)] = true
-		for _, layer := range image.Layers {
-			local[digest.Digest(layer)] = true
-		}
-		if image.Config != nil {
-			local[digest.Digest(*image.Config)] = true
-		}
-	}
-	return local
 }

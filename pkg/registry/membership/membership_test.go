@@ -21,7 +21,22 @@ import (
 
 var app = route.Name{Namespace: "team", Stream: "app"}
 
-func d(text string) digest.Digest { return digest.FromString(text) }
+func d(text string) digest.Digest { return digest.FromString(bytesOf(text)) }
+
+// bytesOf is the content that a word stands for: the word, or a manifest.
+func bytesOf(text string) string {
+	switch text {
+	case "local":
+		return manifestOf(d("config"), `{"digest":"`+d("layer").String()+`","size":5}`)
+	case "mentioning":
+		return manifestOf(d("config"), `{"digest":"`+d("secret").String()+`","size":6,"urls":["https://files.test/x"],"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}`)
+	}
+	return text
+}
+
+func manifestOf(config digest.Digest, layers string) string {
+	return `{"schemaVersion":2,"config":{"digest":"` + config.String() + `","size":6},"layers":[` + layers + `]}`
+}
 
 // answers is an image API that knows one stream; other calls panic, none is expected.
 type answers struct {
@@ -62,8 +77,8 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, content := range []string{"layer", "config", "secret", "local", "index", "child", "imported", "linked", "foreign"} {
-		if err := blobs.PutManifest(t.Context(), []byte(content), d(content)); err != nil {
+	for _, content := range []string{"layer", "config", "secret", "local", "index", "child", "imported", "linked", "foreign", "mentioning", "later"} {
+		if err := blobs.PutManifest(t.Context(), []byte(bytesOf(content)), d(content)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,6 +99,8 @@ func newFixture(t *testing.T) *fixture {
 			d("imported").String():        {Layers: []string{d("secret").String()}, Manifests: []string{d("foreign").String()}},
 			d("foreign").String():         {},
 			d("not stored").String():      {Local: true},
+			d("later").String():           {Local: true, ImageMissing: true},
+			d("mentioning").String():      {Layers: []string{d("secret").String()}, Config: &config, Local: true},
 			d("other secret").String():    {Layers: []string{d("secret").String()}},
 			"no digest, but no harm done": {},
 		},
@@ -171,6 +188,7 @@ func TestManifests(t *testing.T) {
 		{"item that was imported", d("imported"), d("imported")},
 		{"local child", d("child"), d("child")},
 		{"child that is not local", d("foreign"), ""},
+		{"child that was nobody's when the index came", d("later"), ""},
 		{"stored, but of nobody here", d("secret"), ""},
 		{"other algorithm without a link", digest.SHA512.FromString("local"), ""},
 	} {
@@ -240,7 +258,8 @@ func TestBlobs(t *testing.T) {
 		{"config of a local image", d("config"), d("config")},
 		{"manifest of a local image", d("child"), d("child")},
 		{"local, but not stored", d("not stored"), ""},
-		{"layer that only an imported image names", d("secret"), ""},
+		{"layer that an imported image names, and a local one as foreign", d("secret"), ""},
+		{"child of an index that is no image but was stored later", d("later"), ""},
 		{"manifest that is not local", d("imported"), ""},
 		{"unknown", d("unknown"), ""},
 	} {
