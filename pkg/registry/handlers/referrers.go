@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"image.alauda.io/registry/pkg/oci/manifest"
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
@@ -28,35 +27,56 @@ const (
 func (h *Handlers) referrers(req *request) error {
 	query := req.URL.Query()
 	filter := query["artifactType"]
-	found, err := h.findReferrers(req)
+	candidates, err := h.candidates(req)
 	if err != nil {
 		return err
 	}
 	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{}}
 	size := 0
-	for _, entry := range found {
-		if len(filter) > 0 && !slices.Contains(filter, entry.ArtifactType) {
+	for _, candidate := range candidates {
+		if last := query.Get("last"); last != "" && candidate.digest.String() <= last {
 			continue
 		}
-		if last := query.Get("last"); last != "" && entry.Digest.String() <= last {
-			continue
-		}
-		raw, err := json.Marshal(entry)
+		entry, err := h.describe(req, candidate)
 		if err != nil {
-			return fmt.Errorf("referrer %s: %w", entry.Digest, err)
+			return err
 		}
-		full := len(index.Manifests) == referrersPage || size+len(raw) > referrersBytes
-		if full && len(index.Manifests) > 0 {
+		if entry == nil || len(filter) > 0 && !slices.Contains(filter, entry.ArtifactType) {
+			continue
+		}
+		length, err := fit(entry)
+		if err != nil {
+			return err
+		}
+		if len(index.Manifests) == referrersPage || size+length > referrersBytes {
 			linkReferrers(req, filter, index.Manifests[len(index.Manifests)-1].Digest)
 			break
 		}
-		size += len(raw)
-		index.Manifests = append(index.Manifests, entry)
+		size += length
+		index.Manifests = append(index.Manifests, *entry)
 	}
 	if len(filter) > 0 {
 		req.w.Header().Set("Oci-Filters-Applied", "artifactType")
 	}
 	return writeJSON(req, http.StatusOK, v1.MediaTypeImageIndex, index)
+}
+
+// fit returns the length of an entry. One that would not fit into any page loses its
+// annotations.
+func fit(entry *v1.Descriptor) (int, error) {
+	raw, err := json.Marshal(entry)
+	if err == nil && len(raw) > referrersBytes {
+		entry.Annotations = nil
+		raw, err = json.Marshal(entry)
+	}
+	if err == nil && len(raw) > referrersBytes {
+		entry.ArtifactType = ""
+		raw, err = json.Marshal(entry)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("referrer %s: %w", entry.Digest, err)
+	}
+	return len(raw), nil
 }
 
 func linkReferrers(req *request, filter []string, last digest.Digest) {
@@ -68,87 +88,94 @@ func linkReferrers(req *request, filter []string, last digest.Digest) {
 	req.w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", path, query.Encode()))
 }
 
-// findReferrers merges the links with the index of the fallback tag, ordered by digest.
-func (h *Handlers) findReferrers(req *request) ([]v1.Descriptor, error) {
-	ctx := req.Context()
-	links, err := h.Store.Referrers(ctx, req.route.Name, req.route.Digest)
+// candidate may be a referrer: its manifest was not read yet. Annotations of referrers may
+// be large, so they are read one after the other and only as far as a page goes.
+type candidate struct {
+	digest digest.Digest
+	// canonical is empty for a child of the index under the fallback tag.
+	canonical digest.Digest
+}
+
+// candidates merges the links with the index of the fallback tag, ordered by digest.
+func (h *Handlers) candidates(req *request) ([]candidate, error) {
+	links, err := h.Store.Referrers(req.Context(), req.route.Name, req.route.Digest)
 	if err != nil {
 		return nil, err
 	}
-	byDigest := map[digest.Digest]v1.Descriptor{}
+	known := map[digest.Digest]bool{}
+	var list []candidate
 	for _, link := range links {
-		parsed, err := h.parsed(ctx, link.Canonical)
-		if err != nil {
-			return nil, err
-		}
-		if parsed == nil {
-			if err := h.dropReferrer(ctx, req, link); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		byDigest[link.Digest] = describeReferrer(link.Digest, parsed)
+		known[link.Digest] = true
+		list = append(list, candidate{link.Digest, link.Canonical})
 	}
-	if err := h.fallbackReferrers(req, byDigest); err != nil {
+	children, err := h.fallbackChildren(req)
+	if err != nil {
 		return nil, err
 	}
-	list := make([]v1.Descriptor, 0, len(byDigest))
-	for _, descriptor := range byDigest {
-		list = append(list, descriptor)
+	for _, child := range children {
+		if !known[child.Digest] {
+			known[child.Digest] = true
+			list = append(list, candidate{digest: child.Digest})
+		}
 	}
-	slices.SortFunc(list, func(a, b v1.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
+	slices.SortFunc(list, func(a, b candidate) int { return strings.Compare(a.digest.String(), b.digest.String()) })
 	return list, nil
 }
 
+// describe reads the manifest of a candidate; nil when it is no referrer after all.
+func (h *Handlers) describe(req *request, c candidate) (*v1.Descriptor, error) {
+	ctx := req.Context()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	canonical := c.canonical
+	if canonical == "" {
+		var err error
+		canonical, err = req.scope.Manifest(ctx, c.digest)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	parsed, err := h.parsed(ctx, canonical)
+	switch {
+	case err != nil:
+		return nil, err
+	case parsed == nil && c.canonical != "":
+		return nil, h.dropReferrer(ctx, req, c.digest)
+	case parsed == nil, c.canonical == "" && (parsed.Subject == nil || parsed.Subject.Digest != req.route.Digest):
+		return nil, nil
+	}
+	return &v1.Descriptor{
+		MediaType: parsed.MediaType, Digest: c.digest, Size: int64(len(parsed.Raw)),
+		Annotations: parsed.Annotations, ArtifactType: parsed.EffectiveArtifactType(),
+	}, nil
+}
+
 // dropReferrer removes the entry of a manifest that is gone.
-func (h *Handlers) dropReferrer(ctx context.Context, req *request, link store.Referrer) error {
+func (h *Handlers) dropReferrer(ctx context.Context, req *request, referrer digest.Digest) error {
 	if h.Options.ReadOnly {
 		return nil
 	}
-	return h.Store.RemoveReferrer(ctx, req.route.Name, req.route.Digest, link.Digest)
+	return h.Store.RemoveReferrer(ctx, req.route.Name, req.route.Digest, referrer)
 }
 
-func describeReferrer(d digest.Digest, m *manifest.Manifest) v1.Descriptor {
-	return v1.Descriptor{
-		MediaType: m.MediaType, Digest: d, Size: int64(len(m.Raw)),
-		Annotations: m.Annotations, ArtifactType: m.EffectiveArtifactType(),
-	}
-}
-
-// fallbackReferrers adds the children of the index that clients without this API keep
-// under the tag <algorithm>-<hex>. A child counts if it names the subject.
-func (h *Handlers) fallbackReferrers(req *request, byDigest map[digest.Digest]v1.Descriptor) error {
-	ctx, subject := req.Context(), req.route.Digest
-	tag := subject.Algorithm().String() + "-" + subject.Encoded()[:64]
-	canonical, err := req.scope.Tag(ctx, tag)
+// fallbackChildren returns the children of the index that clients without this API keep
+// under the tag <algorithm>-<hex>.
+func (h *Handlers) fallbackChildren(req *request) ([]v1.Descriptor, error) {
+	subject := req.route.Digest
+	canonical, err := req.scope.Tag(req.Context(), subject.Algorithm().String()+"-"+subject.Encoded()[:64])
 	if errors.Is(err, store.ErrNotFound) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	index, err := h.parsed(ctx, canonical)
+	index, err := h.parsed(req.Context(), canonical)
 	if err != nil || index == nil {
-		return err
+		return nil, err
 	}
-	for _, child := range index.Manifests {
-		if _, known := byDigest[child.Digest]; known {
-			continue
-		}
-		own, err := req.scope.Manifest(ctx, child.Digest)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		parsed, err := h.parsed(ctx, own)
-		if err != nil {
-			return err
-		}
-		if parsed != nil && parsed.Subject != nil && parsed.Subject.Digest == subject {
-			byDigest[child.Digest] = describeReferrer(child.Digest, parsed)
-		}
-	}
-	return nil
+	return index.Manifests, nil
 }
