@@ -44,7 +44,7 @@ type Registry struct {
 
 // Build puts a registry together. Nothing is started and nothing is asked.
 func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry, error) {
-	blobs, err := store.New(ctx, deps.Driver, store.Options{ReadOnly: c.ReadOnly(), Now: deps.Now})
+	blobs, err := store.New(ctx, deps.Driver, store.Options{ReadOnly: c.ReadOnly(), Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
 	if err != nil {
 		return nil, err
 	}

@@ -105,11 +105,21 @@ func (s *Store) RedirectURL(r *http.Request, canonical digest.Digest) (string, e
 }
 
 // Manifest returns the bytes of a manifest or of another small blob and checks them
-// against their digest: a corrupt file is never served.
+// against their digest: a corrupt file is never served. Digests come from clients and may
+// be those of large blobs; such a blob is no manifest and ErrNotFound.
 func (s *Store) Manifest(ctx context.Context, canonical digest.Digest) ([]byte, error) {
-	raw, err := s.get(ctx, blobPath(canonical))
+	limit := max(manifest.MaxConfigBytes, s.options.MaxManifest)
+	content, err := s.Open(ctx, Info{Digest: canonical, Size: limit + 1})
 	if err != nil {
 		return nil, err
+	}
+	defer content.Close() //nolint:errcheck // everything was read
+	raw, err := io.ReadAll(content)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(raw)) > limit {
+		return nil, fmt.Errorf("%s is too large to be a manifest: %w", canonical, ErrNotFound)
 	}
 	if manifest.Canonical(raw) != canonical {
 		return nil, fmt.Errorf("%s: %w", canonical, ErrCorrupt)

@@ -73,6 +73,9 @@ type Options struct {
 	ReadOnly bool
 	// Now is the clock that ages are measured with.
 	Now func() time.Time
+	// MaxManifest is the size in bytes above which content is no manifest. Configs are
+	// read like manifests, so it has no effect below manifest.MaxConfigBytes.
+	MaxManifest int64
 }
 
 // Info is what is known about stored bytes.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"image.alauda.io/registry/pkg/oci/manifest"
 	"image.alauda.io/registry/pkg/registry/route"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -131,13 +132,13 @@ func TestLayout(t *testing.T) {
 	f := newFixture(t)
 	blob := f.upload(t, app, "layer")
 	raw := []byte(`{"schemaVersion":2}`)
-	manifest := digest.FromBytes(raw)
+	own := digest.FromBytes(raw)
 	referrer := digest.FromString("referrer")
 	for _, err := range []error{
-		f.PutManifest(t.Context(), raw, manifest),
-		f.PutLink(t.Context(), app, Revisions, manifest, manifest),
-		f.PutTagHint(t.Context(), app, "v1", manifest),
-		f.PutReferrer(t.Context(), app, manifest, referrer, referrer),
+		f.PutManifest(t.Context(), raw, own),
+		f.PutLink(t.Context(), app, Revisions, own, own),
+		f.PutTagHint(t.Context(), app, "v1", own),
+		f.PutReferrer(t.Context(), app, own, referrer, referrer),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -145,11 +146,11 @@ func TestLayout(t *testing.T) {
 	}
 	want := []string{
 		"blobs/sha256/" + blob.Encoded()[:2] + "/" + blob.Encoded() + "/data",
-		"blobs/sha256/" + manifest.Encoded()[:2] + "/" + manifest.Encoded() + "/data",
+		"blobs/sha256/" + own.Encoded()[:2] + "/" + own.Encoded() + "/data",
 		"repositories/team/app/_layers/sha256/" + blob.Encoded() + "/link",
-		"repositories/team/app/_manifests/revisions/sha256/" + manifest.Encoded() + "/link",
+		"repositories/team/app/_manifests/revisions/sha256/" + own.Encoded() + "/link",
 		"repositories/team/app/_manifests/tags/v1/current/link",
-		"repositories/team/app/_referrers/sha256/" + manifest.Encoded() + "/sha256/" + referrer.Encoded() + "/link",
+		"repositories/team/app/_referrers/sha256/" + own.Encoded() + "/sha256/" + referrer.Encoded() + "/link",
 	}
 	slices.Sort(want)
 	if got := f.files(t); !slices.Equal(got, want) {
@@ -404,12 +405,12 @@ func TestBrokenStorage(t *testing.T) {
 		ctx := t.Context()
 		_, stat := s.Stat(ctx, d)
 		_, link := s.Link(ctx, app, Layers, d)
-		_, manifest := s.Manifest(ctx, d)
+		_, read := s.Manifest(ctx, d)
 		_, rely := s.Rely(ctx, d)
 		_, list := s.Referrers(ctx, app, d)
 		_, open := s.Open(ctx, Info{Digest: d, Size: 1})
 		for call, err := range map[string]error{
-			"check": s.Check(ctx), "stat": stat, "link": link, "manifest": manifest, "rely": rely, "list": list, "open": open,
+			"check": s.Check(ctx), "stat": stat, "link": link, "manifest": read, "rely": rely, "list": list, "open": open,
 			"put link": s.PutLink(ctx, app, Layers, d, d), "remove link": s.RemoveLink(ctx, app, Layers, d),
 			"put manifest": s.PutManifest(ctx, []byte("x"), d),
 		} {
@@ -418,5 +419,17 @@ func TestBrokenStorage(t *testing.T) {
 				t.Errorf("%s with %v: %v; want a storage error, full %t", call, test.err, err, test.full)
 			}
 		}
+	}
+}
+
+// A client may name any digest as that of a manifest. Large blobs are never read into memory for it.
+func TestLargeBlobIsNoManifest(t *testing.T) {
+	f := newFixture(t)
+	large := strings.Repeat("x", manifest.MaxConfigBytes)
+	if raw, err := f.Manifest(t.Context(), f.upload(t, app, large)); err != nil || len(raw) != len(large) {
+		t.Errorf("largest config: %d bytes, %v", len(raw), err)
+	}
+	if raw, err := f.Manifest(t.Context(), f.upload(t, app, large+"x")); !errors.Is(err, ErrNotFound) {
+		t.Errorf("one byte more: %d bytes, %v; want not found", len(raw), err)
 	}
 }
