@@ -17,11 +17,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-const (
-	deletionWait = 30 * time.Second
-	deletionPoll = 200 * time.Millisecond
-)
-
 // Upload is an open session. One process has at most one writer per session; it must
 // be ended by Close, Commit or Cancel.
 type Upload struct {
@@ -34,6 +29,7 @@ type Upload struct {
 	writer  distribution.BlobWriter
 	active  *activeSession
 	release func()
+	size    int64
 }
 
 // NewUpload starts a session and opens it.
@@ -80,7 +76,7 @@ func (s *Store) resume(ctx context.Context, name route.Name, id string) (*Upload
 	case err != nil:
 		return nil, &Error{"resume upload " + id, err}
 	}
-	return &Upload{ID: id, StartedAt: writer.StartedAt(), store: s, name: name, writer: writer}, nil
+	return &Upload{ID: id, StartedAt: writer.StartedAt(), store: s, name: name, writer: writer, size: writer.Size()}, nil
 }
 
 func (s *Store) engine(ctx context.Context, name route.Name) (distribution.BlobStore, error) {
@@ -95,14 +91,16 @@ func (s *Store) engine(ctx context.Context, name route.Name) (distribution.BlobS
 	return repository.Blobs(context.WithoutCancel(ctx)), nil
 }
 
-// Size is the number of bytes in the session.
-func (u *Upload) Size() int64 { return u.writer.Size() }
+// Size is the number of bytes in the session. Not every driver counts what it has not
+// written out yet.
+func (u *Upload) Size() int64 { return u.size }
 
 // Append adds everything that the reader gives. It returns the reader's own error as
 // it is and the storage's as *Error; what was read before stays in the session.
 func (u *Upload) Append(body io.Reader) (int64, error) {
 	source := &countingReader{reader: body, active: u.active}
 	n, err := u.writer.ReadFrom(source)
+	u.size += n
 	switch {
 	case source.err != nil:
 		return n, source.err
@@ -134,7 +132,11 @@ func (c *countingReader) Read(p []byte) (int, error) {
 func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 	defer u.release()
 	ctx = context.WithoutCancel(ctx)
-	if err := u.store.makeRoom(ctx, want, u.Size()); err != nil {
+	if err := u.makeRoom(ctx, want); err != nil {
+		if errors.Is(err, ErrDigestMismatch) {
+			u.cancel(ctx)
+			return Info{}, err
+		}
 		_ = u.writer.Close()
 		return Info{}, err
 	}
@@ -143,92 +145,15 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 	switch {
 	case errors.As(err, &mismatch):
 		u.cancel(ctx)
-		return Info{}, fmt.Errorf("upload %s: %w", u.ID, ErrDigestMismatch)
+		return Info{}, u.mismatch()
 	case err != nil:
 		u.cancel(ctx)
 		return Info{}, &Error{"commit upload " + u.ID, err}
 	}
-	info := Info{Digest: descriptor.Digest, Size: descriptor.Size}
-	if want.Algorithm() != digest.SHA256 {
-		return info, u.store.verifySize(ctx, info)
-	}
-	return info, nil
+	return u.store.settle(ctx, Info{Digest: descriptor.Digest, Size: descriptor.Size})
 }
 
-// verifySize looks at what is stored after a commit for which makeRoom could not look
-// before. The engine drops an upload whose content it finds stored, damaged or not. The
-// upload was verified, so another size is a leftover, which goes for the next attempt.
-func (s *Store) verifySize(ctx context.Context, committed Info) error {
-	stored, err := s.Stat(ctx, committed.Digest)
-	if err != nil {
-		return &Error{"commit " + committed.Digest.String(), err}
-	}
-	if stored.Size == committed.Size {
-		return nil
-	}
-	if err := s.remove(ctx, blobDirectory(committed.Digest)); err != nil {
-		return err
-	}
-	return &Error{"commit " + committed.Digest.String(), errors.New("a damaged copy was in the way and was removed, upload it again")}
-}
-
-// makeRoom deals with bytes that already have the digest. A file of another size may be
-// the leftover of a crash, which the engine would trust; it goes when it is damaged. Its
-// size alone proves nothing, because what was uploaded is not verified yet: whoever
-// claims the digest of somebody's blob for other content must not remove that blob.
-// Bytes that a collector is about to take are waited for to go, so that they are stored
-// again.
-func (s *Store) makeRoom(ctx context.Context, want digest.Digest, size int64) error {
-	if want.Algorithm() != digest.SHA256 {
-		return nil // the canonical digest is known only after hashing
-	}
-	deadline := s.options.Now().Add(deletionWait)
-	for {
-		existing, err := s.Stat(ctx, want)
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if existing.Size != size {
-			intact, err := s.intact(ctx, existing)
-			if err != nil {
-				return err
-			}
-			if !intact {
-				return s.remove(ctx, blobDirectory(want))
-			}
-		}
-		if _, err = s.Rely(ctx, want); !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if !s.options.Now().Before(deadline) {
-			return &Error{"commit " + want.String(), errors.New("the same content is being deleted")}
-		}
-		if err := pause(ctx, deletionPoll); err != nil {
-			return err
-		}
-	}
-}
-
-// intact reads stored bytes and tells whether they have their digest.
-func (s *Store) intact(ctx context.Context, info Info) (bool, error) {
-	content, err := s.Open(ctx, info)
-	if errors.Is(err, ErrNotFound) {
-		return true, nil // nothing is left that could be damaged
-	}
-	if err != nil {
-		return false, err
-	}
-	defer content.Close()
-	verifier := info.Digest.Verifier()
-	if _, err := io.Copy(verifier, content); err != nil {
-		return false, err
-	}
-	return verifier.Verified(), nil
-}
-
+func (u *Upload) mismatch() error { return fmt.Errorf("upload %s: %w", u.ID, ErrDigestMismatch) }
 func pause(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
