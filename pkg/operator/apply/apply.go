@@ -55,12 +55,6 @@ type Applier struct {
 	contests contests
 }
 
-// write bridges the time until the cache has seen our own request.
-type write struct {
-	before string
-	after  *unstructured.Unstructured
-}
-
 // New checks the options.
 func New(o Options) (*Applier, error) {
 	if err := o.Validate(); err != nil {
@@ -96,20 +90,6 @@ func (a *Applier) Live(ctx context.Context, ref Ref) (*unstructured.Unstructured
 	return live, nil
 }
 
-func (a *Applier) newer(ref Ref, cached *unstructured.Unstructured) *unstructured.Unstructured {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	last, ok := a.written[ref]
-	if !ok {
-		return cached
-	}
-	if cached.GetResourceVersion() == last.before {
-		return last.after
-	}
-	delete(a.written, ref)
-	return cached
-}
-
 func (a *Applier) resource(ref Ref) (dynamic.ResourceInterface, error) {
 	kind, err := KindNamed(ref.Kind)
 	if err != nil {
@@ -141,6 +121,9 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 		if a.LeaveAlone != nil && a.LeaveAlone(live) {
 			return live, false, nil
 		}
+		if a.marked(desired) && !a.marked(live) {
+			return live, false, fmt.Errorf("%s exists and was not made by the operator; it is left as it is", ref)
+		}
 		owned, err := Owned(live, a.FieldManager)
 		if err != nil {
 			return live, false, err
@@ -165,7 +148,7 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 	if err != nil {
 		return nil, false, err
 	}
-	after, err := client.Apply(ctx, ref.Name, desired, metav1.ApplyOptions{FieldManager: a.FieldManager, Force: true})
+	after, err := a.request(ctx, client, desired, live)
 	if immutable(err) && kind.Recreate && live != nil {
 		return a.recreate(ctx, ref, live)
 	}
@@ -176,85 +159,41 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 	if changed {
 		a.noteApplied(desired, live == nil)
 	}
-	if before != "" {
-		a.mu.Lock()
-		a.written[ref] = write{before: before, after: after}
-		a.mu.Unlock()
-	}
+	a.remember(ref, before, after)
 	klog.FromContext(ctx).V(4).Info("Applied", "object", ref.String(), "changed", changed)
 	return after, true, nil
 }
 
+// request applies. An object that people see is never taken over, not even when it appears at this very
+// moment: it is created as new, and changed only as the object that was looked at.
+func (a *Applier) request(ctx context.Context, client dynamic.ResourceInterface, desired, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if a.marked(desired) {
+		if live == nil {
+			return client.Create(ctx, desired, metav1.CreateOptions{FieldManager: a.FieldManager})
+		}
+		desired = desired.DeepCopy()
+		desired.SetUID(live.GetUID())
+	}
+	return client.Apply(ctx, desired.GetName(), desired, metav1.ApplyOptions{FieldManager: a.FieldManager, Force: true})
+}
+
+// marked says whether the object carries the mark of those that people see.
+func (a *Applier) marked(object *unstructured.Unstructured) bool {
+	return object.GetAnnotations()[a.OwnedAnnotation] == "true"
+}
+
+// immutable says whether nothing but fields that cannot be changed stands against the request. The causes
+// tell: a policy of the administrator may use the same words, and its refusal names no field.
 func immutable(err error) bool {
-	return apierrors.IsInvalid(err) && (strings.Contains(err.Error(), "immutable") || strings.Contains(err.Error(), "cannot change roleRef"))
-}
-
-// recreate removes an object whose immutable field has to change; the next sync creates it anew.
-func (a *Applier) recreate(ctx context.Context, ref Ref, live *unstructured.Unstructured) (*unstructured.Unstructured, bool, error) {
-	if err := a.remove(ctx, ref, live); err != nil {
-		return live, false, err
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
 	}
-	if a.Event != nil {
-		a.Event("Normal", "Recreated", fmt.Sprintf("%s is deleted and created again, because a field that cannot be changed has to change", ref))
+	causes := status.Status().Details.Causes
+	for _, cause := range causes {
+		if cause.Field == "" || !strings.Contains(cause.Message, "immutable") && !strings.Contains(cause.Message, "cannot change roleRef") {
+			return false
+		}
 	}
-	return live, true, fault.WaitingFor("%s to be gone before it is created again", ref)
-}
-
-// Owns says whether the operator may delete the object.
-func (a *Applier) Owns(object *unstructured.Unstructured) bool {
-	return object.GetLabels()["app.kubernetes.io/managed-by"] == a.FieldManager || object.GetAnnotations()[a.OwnedAnnotation] == "true"
-}
-
-// Delete removes an object, a workload together with its Pods. It reports true once the object is gone. An
-// object that does not exist or does not belong to the operator counts as gone. The cache decides about that:
-// it holds everything that may be deleted.
-func (a *Applier) Delete(ctx context.Context, ref Ref) (bool, error) {
-	live := a.Cache.Get(ref)
-	if live == nil || !a.Owns(live) {
-		return true, nil
-	}
-	if live.GetDeletionTimestamp() != nil {
-		return a.gone(ctx, ref)
-	}
-	if err := a.remove(ctx, ref, live); err != nil {
-		return false, err
-	}
-	return a.gone(ctx, ref)
-}
-
-// gone asks the API server: the cache is behind our own request.
-func (a *Applier) gone(ctx context.Context, ref Ref) (bool, error) {
-	client, err := a.resource(ref)
-	if err != nil {
-		return false, err
-	}
-	_, err = client.Get(ctx, ref.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", ref, err)
-	}
-	return false, nil
-}
-
-func (a *Applier) remove(ctx context.Context, ref Ref, live *unstructured.Unstructured) error {
-	client, err := a.resource(ref)
-	if err != nil {
-		return err
-	}
-	a.contests.forget(ref)
-	uid, propagation := live.GetUID(), metav1.DeletePropagationBackground
-	if ref.Kind == "Deployment" || ref.Kind == "DaemonSet" {
-		propagation = metav1.DeletePropagationForeground
-	}
-	err = client.Delete(ctx, ref.Name, metav1.DeleteOptions{
-		PropagationPolicy: &propagation,
-		Preconditions:     &metav1.Preconditions{UID: &uid},
-	})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return fmt.Errorf("delete %s: %w", ref, err)
-	}
-	klog.FromContext(ctx).V(2).Info("Deleted", "object", ref.String())
-	return nil
+	return len(causes) > 0
 }
