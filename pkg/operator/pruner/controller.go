@@ -95,10 +95,14 @@ func New(o Options) (*Controller, error) {
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
 			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
 	}
-	for _, informer := range []cache.SharedIndexInformer{jobs.Informer(), o.PrunerInformer, o.ConfigInformer} {
-		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	always := func(any, any) { c.Enqueue() }
+	for _, watch := range []struct {
+		informer cache.SharedIndexInformer
+		changed  func(before, after any)
+	}{{jobs.Informer(), always}, {o.PrunerInformer, c.enqueueAsked}, {o.ConfigInformer, c.enqueueAsked}} {
+		registration, err := watch.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { c.Enqueue() },
-			UpdateFunc: func(any, any) { c.Enqueue() },
+			UpdateFunc: watch.changed,
 			DeleteFunc: func(any) { c.Enqueue() },
 		})
 		if err != nil {
@@ -116,6 +120,13 @@ func New(o Options) (*Controller, error) {
 	}
 	c.synced = append(c.synced, o.Applier.Cache.HasSynced)
 	return c, nil
+}
+
+// enqueueAsked leaves out what the operator writes into the two singletons itself.
+func (c *Controller) enqueueAsked(before, after any) {
+	if !apply.StatusOnly(before, after) {
+		c.Enqueue()
+	}
 }
 
 // Enqueue asks for a sync soon.

@@ -26,8 +26,10 @@ import (
 
 const (
 	controllerName = "config"
-	// syncTimeout bounds one sync; longer work is a step that is repeated.
+	// syncTimeout bounds one sync; longer work is a step that is repeated. Of it, workTimeout is for the steps,
+	// so that a step which hangs leaves the time to report it.
 	syncTimeout = 30 * time.Second
+	workTimeout = 25 * time.Second
 	minBackoff  = time.Second
 	maxBackoff  = 5 * time.Minute
 	// resync is the longest time without a sync. It writes nothing when all is as wanted.
@@ -95,6 +97,8 @@ type Controller struct {
 	synced  []cache.InformerSynced
 	queue   workqueue.TypedRateLimitingInterface[string]
 	memory  memory
+	// workTimeout is shorter in tests.
+	workTimeout time.Duration
 }
 
 // memory is what is not worth an API object: it starts anew with the process, and only delays alarms.
@@ -115,22 +119,23 @@ func New(o Options) (*Controller, error) {
 		return nil, err
 	}
 	c := &Controller{
-		Options: o,
+		Options:     o,
+		workTimeout: workTimeout,
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
 			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
 	}
 	c.listers = newListers(o)
-	for _, informer := range append(c.listers.informers, o.ConfigInformer, o.PrunerInformer) {
-		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { c.Enqueue() },
-			UpdateFunc: func(before, after any) { c.enqueueChanged(before, after) },
-			DeleteFunc: func(any) { c.Enqueue() },
-		})
-		if err != nil {
-			return nil, fmt.Errorf("config controller: watch: %w", err)
+	for _, informer := range append(c.listers.informers, o.PrunerInformer) {
+		if err := c.watch(informer, c.enqueueChanged); err != nil {
+			return nil, err
 		}
-		c.synced = append(c.synced, registration.HasSynced)
+	}
+	if err := c.watch(o.ConfigInformer, c.enqueueAsked); err != nil {
+		return nil, err
+	}
+	if err := c.watchNamespace(); err != nil {
+		return nil, err
 	}
 	err := o.Applier.Cache.OnEvent(func(object *unstructured.Unstructured, repeated bool) {
 		if !repeated && relevant(object) {
@@ -142,6 +147,34 @@ func New(o Options) (*Controller, error) {
 	}
 	c.synced = append(c.synced, o.Applier.Cache.HasSynced)
 	return c, nil
+}
+
+func (c *Controller) watch(informer cache.SharedIndexInformer, changed func(before, after any)) error {
+	return c.handle(informer, cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { c.Enqueue() },
+		UpdateFunc: changed,
+		DeleteFunc: func(any) { c.Enqueue() },
+	})
+}
+
+// watchNamespace notices the end of the namespace of the operands. Other changes of namespaces mean nothing here.
+func (c *Controller) watchNamespace() error {
+	return c.handle(c.Cluster.Core().V1().Namespaces().Informer(), cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(_, after any) {
+			if namespace, ok := after.(metav1.Object); ok && namespace.GetName() == c.Settings.Namespace && namespace.GetDeletionTimestamp() != nil {
+				c.Enqueue()
+			}
+		},
+	})
+}
+
+func (c *Controller) handle(informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) error {
+	registration, err := informer.AddEventHandler(handler)
+	if err != nil {
+		return fmt.Errorf("config controller: watch: %w", err)
+	}
+	c.synced = append(c.synced, registration.HasSynced)
+	return nil
 }
 
 // relevant leaves out objects whose events are frequent and mean nothing here.
@@ -156,6 +189,13 @@ func (c *Controller) enqueueChanged(before, after any) {
 		return
 	}
 	c.Enqueue()
+}
+
+// enqueueAsked leaves out what this controller writes into Config itself.
+func (c *Controller) enqueueAsked(before, after any) {
+	if !apply.StatusOnly(before, after) {
+		c.enqueueChanged(before, after)
+	}
 }
 
 // Enqueue asks for a sync soon.

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/informers"
 	kubefake "k8s.io/client-go/kubernetes/fake"
@@ -20,21 +21,27 @@ import (
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
-// fixture is a controller whose caches stay empty, as in a cluster without any operand.
+// fixture is a controller whose caches stay empty, as in a cluster without any operand, unless a test fills them.
 type fixture struct {
 	*Controller
 	registry *fake.Clientset
+	dynamic  *dynamicfake.FakeDynamicClient
 	clock    *clocktesting.FakeClock
 	events   []string
 }
 
-func newFixture(t *testing.T, config *registryv1.Config) *fixture {
+func newFixture(t *testing.T, config *registryv1.Config, objects ...runtime.Object) *fixture {
 	t.Helper()
 	f := &fixture{
 		registry: fake.NewClientset(config),
 		clock:    clocktesting.NewFakeClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)),
 	}
-	kube, untyped := kubefake.NewClientset(), dynamicfake.NewSimpleDynamicClient(runtime.NewScheme())
+	lists := map[schema.GroupVersionResource]string{}
+	for _, kind := range apply.Kinds() {
+		lists[kind.GVR()] = kind.GVK.Kind + "List"
+	}
+	kube, untyped := kubefake.NewClientset(), dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
+	f.dynamic = untyped
 	owned := apply.NewCache(untyped, "ns", "x=y", 0)
 	applier, err := apply.New(apply.Options{Client: untyped, Cache: owned, FieldManager: "m", OwnedAnnotation: "o"})
 	if err != nil {

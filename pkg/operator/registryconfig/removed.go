@@ -18,13 +18,13 @@ import (
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/fault"
 	"image.alauda.io/registry/pkg/operator/render"
-	"image.alauda.io/registry/pkg/operator/storage"
 )
 
 const (
 	// cleanupPatience is how long the agents of the nodes get to clean up.
 	cleanupPatience = 10 * time.Minute
 	maxNamedNodes   = 20
+	apiServiceName  = "v1.image.alauda.io"
 )
 
 // removal is how far the removal came.
@@ -65,7 +65,7 @@ func (c *Controller) stages(config *registryv1.Config) []stage {
 	}
 	const api, registry = registryv1.ImageAPIName, registryv1.RegistryName
 	return []stage{
-		deleted("APIService v1.image.alauda.io", global("APIService", "v1.image.alauda.io")),
+		{"APIService " + apiServiceName, c.removeAPI},
 		deleted("Deployment image-api-server", inNS("Deployment", api)),
 		deleted("what belongs to image-api-server",
 			inNS("PodDisruptionBudget", api),
@@ -80,7 +80,7 @@ func (c *Controller) stages(config *registryv1.Config) []stage {
 			global("ValidatingAdmissionPolicy", "image-storage-guard.image.alauda.io"),
 			global("FlowSchema", api), global("PriorityLevelConfiguration", "image-registry-storage")),
 		deleted("Deployment image-registry", inNS("Deployment", registry)),
-		{"every Pod of the registry", c.noRegistryPod},
+		{"every Pod of the registry", func(ctx context.Context) (bool, error) { return c.noRegistryPod(ctx, config) }},
 		deleted("what belongs to the registry",
 			inNS("PodDisruptionBudget", registry), inNS("Service", registry),
 			inNS("Secret", registryv1.SecretPrivateConfig),
@@ -114,11 +114,46 @@ func (c *Controller) deleteAll(ctx context.Context, all []apply.Ref) (bool, erro
 	return done, errors.Join(errs...)
 }
 
+// removeAPI takes the registration of the Image API away. As long as its server exists, the API server is
+// asked too: a registration that has lost its labels is in no cache, and must not outlive the server.
+func (c *Controller) removeAPI(ctx context.Context) (bool, error) {
+	ref := apply.Ref{Kind: "APIService", Name: apiServiceName}
+	cached, server := c.Applier.Cache.Get(ref), c.Applier.Cache.Get(c.inNamespace("Deployment", registryv1.ImageAPIName))
+	if cached != nil || server == nil {
+		return c.Applier.Delete(ctx, ref)
+	}
+	live, err := c.Applier.Live(ctx, ref)
+	if err != nil || live == nil || !c.servedHere(live) {
+		return err == nil, err
+	}
+	return c.Applier.DeleteThis(ctx, live)
+}
+
+// servedHere says whether an APIService points to the server of this registry.
+func (c *Controller) servedHere(object *unstructured.Unstructured) bool {
+	namespace, _, _ := unstructured.NestedString(object.Object, "spec", "service", "namespace")
+	name, _, _ := unstructured.NestedString(object.Object, "spec", "service", "name")
+	return namespace == c.Settings.Namespace && name == registryv1.ImageAPIName
+}
+
+// namespaceEnding says whether the namespace of the operands is being deleted.
+func (c *Controller) namespaceEnding() bool {
+	namespace, err := c.listers.namespaces.Get(c.Settings.Namespace)
+	return err == nil && namespace.DeletionTimestamp != nil
+}
+
+// leaveNamespace is all that can be done when the namespace is deleted under a registry that is not Removed:
+// its Pods go, and a registered API without a server would hold up the deletion of every namespace.
+func (c *Controller) leaveNamespace(ctx context.Context) outcome {
+	_, err := c.removeAPI(ctx)
+	return outcome{err: errors.Join(err, fault.WaitingFor("Namespace %s, which is being deleted, to be gone", c.Settings.Namespace))}
+}
+
 // noRegistryPod asks the API server itself: a writer must not be left when the storage goes. Without storage
 // there is nothing to protect and no request.
-func (c *Controller) noRegistryPod(ctx context.Context) (bool, error) {
-	if c.secret(registryv1.SecretPrivateConfig) == nil {
-		return true, nil // the next stage was done before
+func (c *Controller) noRegistryPod(ctx context.Context, config *registryv1.Config) (bool, error) {
+	if config.Status.Storage == nil {
+		return true, nil
 	}
 	pods, err := c.Kube.CoreV1().Pods(c.Settings.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: labels.Set{registryv1.LabelName: registryv1.RegistryName}.String(),
@@ -202,32 +237,4 @@ func podReady(pod *corev1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// removeStorage deletes the claim only with proof that the operator made it.
-func (c *Controller) removeStorage(ctx context.Context, config *registryv1.Config) (bool, error) {
-	effective := config.Status.Storage
-	if effective == nil || effective.PVC == nil {
-		return true, nil
-	}
-	claim, err := c.listers.claims.Get(effective.PVC.Claim)
-	if err != nil {
-		return true, nil // a lister fails only when the claim does not exist
-	}
-	deletable := storage.RemoveClaim(config.Spec.Storage, effective, claim)
-	if deletable && config.Annotations[registryv1.StorageLockAnnotation] == "true" {
-		return false, fault.Permanentf(registryv1.ReasonStorageChangeBlocked,
-			"PersistentVolumeClaim %s is kept while Config cluster carries annotation %s", claim.Name, registryv1.StorageLockAnnotation)
-	}
-	if !deletable {
-		if effective.ManagementState == registryv1.Managed {
-			c.Events("Warning", "StorageRetained", fmt.Sprintf("PersistentVolumeClaim %s is kept: it was not made by the operator or was switched to Unmanaged", claim.Name))
-		}
-		return true, nil
-	}
-	gone, err := c.Applier.Delete(ctx, apply.Ref{Kind: "PersistentVolumeClaim", Namespace: c.Settings.Namespace, Name: claim.Name})
-	if gone && err == nil {
-		c.Events("Normal", "StorageRemoved", fmt.Sprintf("PersistentVolumeClaim %s was deleted with the registry", claim.Name))
-	}
-	return gone, err
 }

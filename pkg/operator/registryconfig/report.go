@@ -46,7 +46,7 @@ func (c *Controller) workloads(ctx context.Context) (w workloads, err error) {
 	if w.pruner, err = live[batchv1.CronJob](ctx, c, "CronJob", registryv1.PrunerName); err != nil {
 		return w, err
 	}
-	w.apiService = c.Applier.Cache.Get(apply.Ref{Kind: "APIService", Name: "v1.image.alauda.io"})
+	w.apiService = c.Applier.Cache.Get(apply.Ref{Kind: "APIService", Name: apiServiceName})
 	return w, nil
 }
 
@@ -74,7 +74,11 @@ func (c *Controller) report(ctx context.Context, config *registryv1.Config, out 
 		}
 		c.tellChange(config, status)
 	}
-	return c.nextLook(classes, in), nil
+	again := c.nextLook(classes, in)
+	if count := out.pullSecrets.Count; count != status.PullSecrets || count.Ready < count.Desired {
+		again = min(again, pullSecretsInterval) // no event tells of the next numbers
+	}
+	return again, nil
 }
 
 // since starts, keeps or ends a run of failures.

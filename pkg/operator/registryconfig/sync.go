@@ -29,21 +29,31 @@ func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("read Config %s: %w", registryv1.SingletonName, err)
 	}
 	deleting := config.DeletionTimestamp != nil
-	var out outcome
-	switch {
-	case deleting || config.Spec.ManagementState == registryv1.Removed:
-		out = c.remove(ctx, config)
-	case config.Spec.ManagementState == registryv1.Unmanaged:
-		out = c.keepTrust(ctx)
-	default:
-		out = c.manage(ctx, config)
-	}
+	out := c.work(ctx, config, deleting || config.Spec.ManagementState == registryv1.Removed)
 	if deleting && out.removal.done {
 		return resync, c.releaseFinalizer(ctx, config)
 	}
 	again, statusErr := c.report(ctx, config, out)
 	classes := fault.Sort(out.err)
 	return again, errors.Join(append(classes.Transient, statusErr)...)
+}
+
+// work takes the steps of the state that Config asks for, in less time than a sync has.
+func (c *Controller) work(ctx context.Context, config *registryv1.Config, removing bool) outcome {
+	ctx, cancel := context.WithTimeout(ctx, c.workTimeout)
+	defer cancel()
+	if removing {
+		return c.remove(ctx, config)
+	}
+	c.memory.cleanupSince = time.Time{} // the next removal has a patience of its own
+	switch {
+	case c.namespaceEnding():
+		return c.leaveNamespace(ctx)
+	case config.Spec.ManagementState == registryv1.Unmanaged:
+		return c.keepTrust(ctx, config)
+	default:
+		return c.manage(ctx, config)
+	}
 }
 
 func (c *Controller) bootstrap(ctx context.Context) error {
@@ -54,22 +64,34 @@ func (c *Controller) bootstrap(ctx context.Context) error {
 	return err
 }
 
-// keepTrust is all that happens in state Unmanaged: the CA of the registered API follows its signer, or the
-// whole cluster would suffer from an API that nobody trusts.
-func (c *Controller) keepTrust(ctx context.Context) outcome {
-	bundle := c.bundle()
-	if bundle == "" {
+// keepTrust is all that happens in state Unmanaged: what clients trust follows the signer, or the whole cluster
+// would suffer from an API, and nodes from a registry, that nobody trusts. What does not exist is not made.
+func (c *Controller) keepTrust(ctx context.Context, config *registryv1.Config) outcome {
+	if c.bundle() == "" {
 		return outcome{}
 	}
-	service, err := render.APIService(c.Settings, bundle)
-	if err != nil {
-		return outcome{err: err}
+	p := &pass{}
+	var objects []*unstructured.Unstructured
+	one := func(_, _ string, object *unstructured.Unstructured, err error) {
+		if p.add(err) && object != nil {
+			objects = append(objects, object)
+		}
 	}
-	live, err := c.Applier.Live(ctx, apply.RefOf(service))
-	if err != nil || live == nil {
-		return outcome{err: err}
+	service, err := render.APIService(c.Settings, c.bundle())
+	one("", "", service, err)
+	in, err := c.observe(ctx, config)
+	if p.add(err) {
+		c.trust(in, one)
+		public, err := render.PublicConfigMap(in)
+		one("", "", public, err)
 	}
-	return outcome{err: c.apply(ctx, service)}
+	for _, object := range objects {
+		live, err := c.Applier.Live(ctx, apply.RefOf(object))
+		if p.add(err) && live != nil {
+			p.add(c.apply(ctx, object))
+		}
+	}
+	return outcome{err: p.err()}
 }
 
 // convert decodes an object of the cache.
