@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,67 @@ func TestOperatorMayBindWhatItBinds(t *testing.T) {
 		}
 		if !slices.ContainsFunc(held, func(have rbacv1.PolicyRule) bool { return covers(have, want) }) {
 			t.Errorf("%s %s binds %s %s, which the operator may not bind", binding.Kind, binding.Name, binding.RoleRef.Kind, binding.RoleRef.Name)
+		}
+	}
+}
+
+// kinds are those of the manifests of the operands.
+var kinds = map[string]string{
+	"ServiceAccount": "serviceaccounts", "Service": "services", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims",
+	"Deployment": "deployments", "DaemonSet": "daemonsets", "CronJob": "cronjobs", "PodDisruptionBudget": "poddisruptionbudgets",
+	"Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
+	"APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
+	"FlowSchema": "flowschemas", "PriorityLevelConfiguration": "prioritylevelconfigurations",
+	"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+}
+
+// Behaviour 83: the operator may apply every object of the operands, which takes create and patch, and may
+// read it.
+func TestOperatorMayApplyItsManifests(t *testing.T) {
+	clusterWide, inNamespace := operatorRules(t)
+	objects := readRBAC(t, "operands", slices.Collect(maps.Keys(kinds))...)
+	if len(objects) < 40 {
+		t.Fatalf("only %d objects were read", len(objects))
+	}
+	for _, object := range objects {
+		group, _, found := strings.Cut(object.APIVersion, "/")
+		if !found {
+			group = ""
+		}
+		held := clusterWide
+		if object.Namespace == "image-registry-system" {
+			held = append(slices.Clone(clusterWide), inNamespace...)
+		}
+		for _, verb := range []string{"get", "list", "watch", "create", "patch"} {
+			want := rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{kinds[object.Kind]}, Verbs: []string{verb}, ResourceNames: []string{object.Name}}
+			if !slices.ContainsFunc(held, func(have rbacv1.PolicyRule) bool { return covers(have, want) }) {
+				t.Errorf("%s: the operator may not %s %s %s", object.file, verb, object.Kind, object.Name)
+			}
+		}
+	}
+}
+
+// Behaviour 83: of what others have too in the whole cluster, the operator changes and deletes by name only.
+func TestOperatorChangesClusterObjectsByNameOnly(t *testing.T) {
+	// Pull secrets belong to ServiceAccounts of any name, and Config is the operator's own kind.
+	unnamed := []string{"serviceaccounts", "secrets", "events", "configs", "configs/status", "imagepruners/status"}
+	for _, r := range readRBAC(t, "operator", "ClusterRole") {
+		if strings.HasSuffix(r.Name, "-grants") {
+			continue
+		}
+		for _, rule := range r.Rules {
+			for _, single := range split(rule) {
+				if len(single.Resources) == 0 {
+					continue
+				}
+				changes := slices.Contains([]string{"patch", "update", "delete", "deletecollection", "bind"}, single.Verbs[0])
+				if changes && len(single.ResourceNames) == 0 && !slices.Contains(unnamed, single.Resources[0]) {
+					t.Errorf("%s: %s %s of any name", r.file, single.Verbs[0], single.Resources[0])
+				}
+				if single.Verbs[0] == "delete" && single.Resources[0] == "serviceaccounts" {
+					t.Errorf("%s: deletes ServiceAccounts of the whole cluster", r.file)
+				}
+			}
 		}
 	}
 }
