@@ -70,6 +70,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	record := &handlers.Record{ID: requestID(r), Method: r.Method}
 	out := newResponse(w, s.options.IOTimeout)
 	in := newBody(r.Body, w, s.options.IOTimeout)
+	// In a copy: net/http looks at the body of its own request to see whether a refusal was
+	// written before everything was read. Then it closes gently, so that the answer is not
+	// lost to a client that is still sending.
+	r = r.WithContext(r.Context())
 	r.Body = in
 	header := out.Header()
 	for name, values := range s.options.Headers {
