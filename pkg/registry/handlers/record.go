@@ -11,6 +11,7 @@ import (
 	"image.alauda.io/registry/pkg/oci/manifest"
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/membership"
 	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/store"
 
@@ -103,7 +104,8 @@ func (p *push) stored(ctx context.Context, canonical digest.Digest) (*manifest.M
 func (p *push) image(ctx context.Context, m *manifest.Manifest) (*imagev1.Image, error) {
 	facts := manifest.Facts{Now: p.Now(), Canonical: p.canonicalOf}
 	if m.IsIndex() {
-		size, err := p.childrenSize(ctx, m, maxIndexDepth)
+		sum := childrenSum{push: p, scope: membership.New(p.API, p.Store, p.req.route.Name), seen: map[digest.Digest]bool{}}
+		size, err := sum.below(ctx, m, maxIndexDepth)
 		if err != nil {
 			return nil, err
 		}
@@ -134,38 +136,57 @@ func (p *push) canonicalOf(d digest.Digest) digest.Digest {
 	return d
 }
 
-// childrenSize adds up the children that are stored and readable here.
-func (p *push) childrenSize(ctx context.Context, m *manifest.Manifest, depth int) (int64, error) {
-	if depth == 0 {
-		return 0, nil
-	}
+// childrenSum adds up what is stored and readable here below an index. Each digest counts
+// once: a small index may name one child ten thousand times.
+type childrenSum struct {
+	push  *push
+	scope *membership.Scope
+	seen  map[digest.Digest]bool
+}
+
+func (s childrenSum) below(ctx context.Context, m *manifest.Manifest, depth int) (int64, error) {
 	var total int64
 	for _, child := range m.Manifests {
-		canonical := p.canonicalOf(child.Digest)
-		parsed, err := p.stored(ctx, canonical)
-		var defect *manifest.Error
-		if errors.Is(err, store.ErrNotFound) || errors.As(err, &defect) || canonical.Algorithm() != digest.SHA256 {
+		if depth == 0 || s.seen[child.Digest] || len(s.seen) == manifest.MaxDescriptors {
 			continue
 		}
+		s.seen[child.Digest] = true
+		size, err := s.of(ctx, child.Digest, depth)
 		if err != nil {
 			return 0, err
-		}
-		size := int64(len(parsed.Raw))
-		if parsed.IsIndex() {
-			below, err := p.childrenSize(ctx, parsed, depth-1)
-			if err != nil {
-				return 0, err
-			}
-			size += below
-		} else {
-			size = 0
-			for _, blob := range parsed.Blobs() {
-				size = addUp(size, blob.Size)
-			}
 		}
 		total = addUp(total, size)
 	}
 	return total, nil
+}
+
+func (s childrenSum) of(ctx context.Context, named digest.Digest, depth int) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	canonical, err := s.scope.Manifest(ctx, named)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	child, err := s.push.stored(ctx, canonical)
+	var defect *manifest.Error
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.As(err, &defect):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case child.IsIndex():
+		size, err := s.below(ctx, child, depth-1)
+		return addUp(int64(len(child.Raw)), size), err
+	}
+	var size int64
+	for _, blob := range child.Blobs() {
+		size = addUp(size, blob.Size)
+	}
+	return size, nil
 }
 
 func addUp(a, b int64) int64 {

@@ -117,13 +117,31 @@ func (p *push) look(ctx context.Context) ([]digest.Digest, error) {
 	for _, blob := range p.manifest.Stored() {
 		check(blob, p.findBlob)
 	}
-	for _, child := range p.manifest.Manifests {
+	for _, child := range p.distinctChildren() {
 		check(child, p.findChild)
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	return p.inOrder(missing), nil
+}
+
+// distinctChildren returns each child once: an index may name one ten thousand times. If
+// it names one as required and as not required, it is required.
+func (p *push) distinctChildren() []v1.Descriptor {
+	position := map[digest.Digest]int{}
+	var list []v1.Descriptor
+	for _, child := range p.manifest.Manifests {
+		at, repeated := position[child.Digest]
+		switch {
+		case !repeated:
+			position[child.Digest] = len(list)
+			list = append(list, child)
+		case p.childRequired(child):
+			list[at] = child
+		}
+	}
+	return list
 }
 
 // inOrder lists what is missing in the order of the document.
