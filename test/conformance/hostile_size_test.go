@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -51,5 +52,21 @@ func TestRepeatedChildrenCostNoMoreThanOne(t *testing.T) {
 		if got := e.api.Calls("Image") - calls; got > 5 {
 			t.Errorf("%d reads of Images", got)
 		}
+	}
+}
+
+// Each range opens the blob again, which is a request to an object store.
+func TestThousandsOfRangesAreOneRead(t *testing.T) {
+	storage := &counting{StorageDriver: inmemory.New()}
+	e := startOn(t, storage)
+	path := "/v2/team/app/blobs/" + e.pushBlob(repo, make([]byte, 10000))
+	ranges := "bytes=0-0"
+	for i := range 1000 {
+		ranges += fmt.Sprintf(",%d-%d", 3*i+3, 3*i+3)
+	}
+	before := storage.reads.Load()
+	answer := e.get(path, "Range", ranges).want(200)
+	if got := storage.reads.Load() - before; got > 10 || len(answer.body) != 10000 {
+		t.Errorf("%d reads of the storage for %d bytes", got, len(answer.body))
 	}
 }
