@@ -128,13 +128,16 @@ func (s *Store) Manifest(ctx context.Context, canonical digest.Digest) ([]byte, 
 }
 
 // PutManifest stores the bytes of a manifest under their canonical digest. Bytes that
-// are there already are relied upon by the rules of Rely.
+// are there already are relied upon by the rules of Rely, damaged ones are replaced.
 func (s *Store) PutManifest(ctx context.Context, raw []byte, canonical digest.Digest) error {
-	info, err := s.Rely(ctx, canonical)
-	if err == nil && info.Size == int64(len(raw)) {
-		return nil
+	_, err := s.Rely(ctx, canonical)
+	if err == nil {
+		_, err = s.Manifest(ctx, canonical)
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt):
 		return err
 	}
 	return s.put(ctx, blobPath(canonical), raw)

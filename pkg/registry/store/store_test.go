@@ -231,6 +231,20 @@ func TestTruncatedBlobIsReplaced(t *testing.T) {
 	}
 }
 
+// Damage of the same size is found, too: manifests are small enough to be read.
+func TestDamagedManifestIsReplaced(t *testing.T) {
+	f := newFixture(t)
+	raw := []byte(`{"schemaVersion":2}`)
+	canonical := digest.FromBytes(raw)
+	f.write(t, blobPath(canonical), `{"schemaVersion":X}`)
+	if err := f.PutManifest(t.Context(), raw, canonical); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Manifest(t.Context(), canonical); err != nil || !bytes.Equal(got, raw) {
+		t.Errorf("manifest afterwards: %q, %v", got, err)
+	}
+}
+
 // Behaviours 9 and 16: under a digest of another algorithm the leftover shows only after hashing. The first
 // upload takes it away, the second is stored.
 func TestTruncatedBlobIsReplacedForAnotherAlgorithm(t *testing.T) {
