@@ -443,3 +443,18 @@ func TestLocalEntriesOpenContent(t *testing.T) {
 	e.get("/v2/team/copy/manifests/v1").want(200)
 	e.get("/v2/team/copy/blobs/" + digestOf([]byte("{}"))).want(200)
 }
+
+// Behaviour 85: a client that hears of a manifest skips its push, so one that is being deleted is not there for HEAD.
+func TestHeadOfAManifestThatIsBeingDeleted(t *testing.T) {
+	e := start(t)
+	raw := e.image(repo, "x")
+	path := "/v2/team/app/manifests/" + digestOf(raw)
+	e.putManifest(repo, digestOf(raw), raw, ociManifest).want(201)
+	e.head(path).want(200)
+	marker := "/docker/registry/v2/_gc/deleting/sha256/" + strings.TrimPrefix(digestOf(raw), "sha256:")
+	if err := e.driver.PutContent(t.Context(), marker, nil); err != nil {
+		t.Fatal(err)
+	}
+	e.head(path).want(404)
+	e.get(path).want(200)
+}

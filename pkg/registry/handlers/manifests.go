@@ -52,21 +52,30 @@ func isRefusal(err error) bool {
 }
 
 // readManifest gets the bytes from the store. HEAD keeps collectors away, because
-// clients skip a push when the manifest is there.
+// clients skip a push when the manifest is there. By digest it may be one that no tag
+// protects, so one that is being deleted is absent then.
 func (h *Handlers) readManifest(req *request, requested, canonical digest.Digest) ([]byte, string, error) {
 	if req.Method == http.MethodHead {
-		if _, err := h.Store.Rely(req.Context(), canonical); err != nil && !errors.Is(err, store.ErrNotFound) {
+		_, err := h.Store.Rely(req.Context(), canonical)
+		if errors.Is(err, store.ErrNotFound) && req.route.Digest != "" {
+			return nil, "", notStored(req, requested)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, "", err
 		}
 	}
 	raw, err := h.Store.Manifest(req.Context(), canonical)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, "", membership.ManifestUnknown("manifest %s of %s is not in the store of this registry", requested, req.route.Name)
+		return nil, "", notStored(req, requested)
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	return raw, mediaTypeOf(raw), nil
+}
+
+func notStored(req *request, requested digest.Digest) error {
+	return membership.ManifestUnknown("manifest %s of %s is not in the store of this registry", requested, req.route.Name)
 }
 
 // mediaTypeOf reads the type of stored bytes. They were checked when they were pushed.
