@@ -251,14 +251,14 @@ func (h *Handlers) checkRange(req *request, size int64) error {
 	text := req.Header.Get("Content-Range")
 	if text == "" {
 		state, err := h.States.Open(req.URL.Query().Get("_state"))
-		if err == nil && state.Offset < size && req.ContentLength != 0 {
-			return h.outOfOrder(req, size, "the upload has gone on since this Location was given")
+		if err == nil && state.Offset != size && req.ContentLength != 0 {
+			return h.outOfOrder(req, size, "the upload does not end where it did when this Location was given")
 		}
 		return nil
 	}
 	chunk, err := parseContentRange(text)
 	if err != nil {
-		return apierror.New(http.StatusRequestedRangeNotSatisfiable, apierror.CodeRangeInvalid, "%s", err)
+		return h.outOfOrder(req, size, err.Error())
 	}
 	if chunk.first != size || chunk.last < chunk.first {
 		return h.outOfOrder(req, size, "the chunk does not begin where the upload ends")
