@@ -18,6 +18,7 @@ import (
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
+	"image.alauda.io/registry/pkg/imageapiserver/storage/watchmap"
 )
 
 // Options are what the store of streams needs.
@@ -121,11 +122,11 @@ func (r *REST) Watch(ctx context.Context, options *metainternal.ListOptions) (wa
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(stream, func(event watch.Event) (watch.Event, bool) {
+	return watchmap.New(stream, func(event watch.Event) watch.Event {
 		if event.Type != watch.Bookmark && event.Type != watch.Error {
 			event.Object = r.decorated(event.Object)
 		}
-		return event, true
+		return event
 	}), nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
+	"image.alauda.io/registry/pkg/imageapiserver/storage/watchmap"
 )
 
 // watchTimeout ends a watch that a broken connection may have silenced.
@@ -76,11 +77,11 @@ func (i *Index) watch(ctx context.Context, options metav1.ListOptions) (watch.In
 		cancel()
 		return nil, err
 	}
-	return watch.Filter(cancelled{events, cancel}, func(event watch.Event) (watch.Event, bool) {
+	return watchmap.New(cancelled{events, cancel}, func(event watch.Event) watch.Event {
 		if image, ok := event.Object.(*imageapi.Image); ok {
 			event.Object = newEntry(image)
 		}
-		return event, true
+		return event
 	}), nil
 }
 
