@@ -61,44 +61,90 @@ func Add(stream *imageapi.ImageStream, tag string, event imageapi.TagEvent, limi
 
 // Track hands the heads that differ from those in old on to the tags of the
 // same stream that track them, and further along chains of tracking tags. A
-// cycle ends where it began. A tag that lost its events moves nobody.
+// tag takes what the first moved tag before it in its chain has. A cycle ends
+// where it began. A tag that lost its events moves nobody.
+//
+// Every tag is visited once: a user decides how many tags there are and how
+// long their chains.
 func Track(stream, old *imageapi.ImageStream, limit int) {
-	var moved []string
-	for tag := range stream.Status.Tags {
-		head, found := Head(stream, tag)
-		if !found {
-			continue
-		}
-		before, existed := Head(old, tag)
-		if !existed || !sameEvent(head, before) {
-			moved = append(moved, tag)
-		}
+	sources := sourcesOf(stream)
+	trackers := map[string][]string{}
+	for tracker, source := range sources {
+		trackers[source] = append(trackers[source], tracker)
 	}
-	sort.Strings(moved)
-
-	trackers := trackersOf(stream)
-	for _, start := range moved {
-		visited := map[string]bool{start: true}
-		queue := []string{start}
-		for len(queue) > 0 {
+	visited := map[string]bool{}
+	for _, root := range rootsOf(stream, old, sources) {
+		// handing tells that the tag, or one before it, has moved.
+		type step struct {
+			tag     string
+			handing bool
+		}
+		for queue := []step{{root, moved(stream, old, root)}}; len(queue) > 0; {
 			current := queue[0]
 			queue = queue[1:]
-			head, _ := Head(stream, current)
-			for _, tracker := range trackers[current] {
+			if visited[current.tag] {
+				continue
+			}
+			visited[current.tag] = true
+			for _, tracker := range trackers[current.tag] {
 				if visited[tracker] {
 					continue
 				}
-				visited[tracker] = true
-				Add(stream, tracker, head, limit)
-				queue = append(queue, tracker)
+				next := step{tracker, current.handing || moved(stream, old, tracker)}
+				if current.handing {
+					head, _ := Head(stream, current.tag)
+					Add(stream, tracker, head, limit)
+				}
+				queue = append(queue, next)
 			}
 		}
 	}
 }
 
-// trackersOf returns, for each tag of the stream, the spec tags that track it.
-func trackersOf(stream *imageapi.ImageStream) map[string][]string {
-	trackers := map[string][]string{}
+// moved tells whether the head of a tag differs from the one it had.
+func moved(stream, old *imageapi.ImageStream, tag string) bool {
+	head, found := Head(stream, tag)
+	before, existed := Head(old, tag)
+	return found && (!existed || !sameEvent(head, before))
+}
+
+// rootsOf returns the tags from which all chains of tracking tags begin, and
+// of each cycle the tag from which its heads go round: the first that moved.
+func rootsOf(stream, old *imageapi.ImageStream, sources map[string]string) []string {
+	var roots []string
+	seen := map[string]bool{}
+	tags := make([]string, 0, len(sources))
+	for tracker := range sources {
+		tags = append(tags, tracker)
+	}
+	sort.Strings(tags)
+	for _, tag := range tags {
+		var path []string
+		position := map[string]int{}
+		for !seen[tag] {
+			seen[tag] = true
+			position[tag] = len(path)
+			path = append(path, tag)
+			source, tracks := sources[tag]
+			if !tracks {
+				roots = append(roots, tag)
+				break
+			}
+			tag = source
+		}
+		if start, again := position[tag]; again && sources[tag] != "" {
+			cycle := slices.Sorted(slices.Values(path[start:]))
+			first := slices.IndexFunc(cycle, func(tag string) bool { return moved(stream, old, tag) })
+			roots = append(roots, cycle[max(first, 0)])
+		}
+	}
+	return roots
+}
+
+// sourcesOf returns, for each spec tag that tracks a tag of the same stream,
+// that tag.
+func sourcesOf(stream *imageapi.ImageStream) map[string]string {
+	sources := map[string]string{}
 	for name, tag := range stream.Spec.Tags {
 		if tag.From == nil || tag.From.Kind != "ImageStreamTag" {
 			continue
@@ -107,15 +153,12 @@ func trackersOf(stream *imageapi.ImageStream) map[string][]string {
 			continue
 		}
 		sourceStream, sourceTag, err := validation.SplitTagSource(stream.Name, tag.From.Name)
-		if err != nil || sourceStream != stream.Name {
+		if err != nil || sourceStream != stream.Name || sourceTag == name {
 			continue
 		}
-		trackers[sourceTag] = append(trackers[sourceTag], name)
+		sources[name] = sourceTag
 	}
-	for _, names := range trackers {
-		sort.Strings(names)
-	}
-	return trackers
+	return sources
 }
 
 func sameEvent(a, b imageapi.TagEvent) bool {

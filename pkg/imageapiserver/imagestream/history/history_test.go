@@ -1,9 +1,12 @@
 package history
 
 import (
+	"fmt"
 	"slices"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -75,5 +78,78 @@ func TestTakenUp(t *testing.T) {
 		if got := TakenUp(test.new, test.old); !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+func tracking(stream *imageapi.ImageStream, tag, source string) {
+	if stream.Spec.Tags == nil {
+		stream.Spec.Tags = map[string]imageapi.TagReference{}
+	}
+	stream.Spec.Tags[tag] = imageapi.TagReference{Name: tag, From: &corev1.ObjectReference{Kind: "ImageStreamTag", Name: source}}
+}
+
+// Behaviour 17.
+func TestTrackFollowsChainsAndEndsCycles(t *testing.T) {
+	tests := []struct {
+		name string
+		// trackers are "tag source" in spec, before and after are the images of heads.
+		trackers      [][2]string
+		before, after map[string]string
+		want          map[string]string
+	}{
+		{"a chain", [][2]string{{"b", "a"}, {"c", "b"}}, map[string]string{"a": "1", "b": "1", "c": "1"},
+			map[string]string{"a": "2", "b": "1", "c": "1"}, map[string]string{"a": "2", "b": "2", "c": "2"}},
+		{"the middle of a chain", [][2]string{{"b", "a"}, {"c", "b"}}, map[string]string{"a": "1", "b": "1", "c": "1"},
+			map[string]string{"a": "1", "b": "2", "c": "1"}, map[string]string{"a": "1", "b": "2", "c": "2"}},
+		{"the first that moved wins", [][2]string{{"a", "z"}, {"b", "a"}}, map[string]string{"z": "1", "a": "1", "b": "1"},
+			map[string]string{"z": "2", "a": "3", "b": "1"}, map[string]string{"z": "2", "a": "2", "b": "2"}},
+		{"a cycle", [][2]string{{"a", "c"}, {"b", "a"}, {"c", "b"}}, map[string]string{"a": "1", "b": "1", "c": "1"},
+			map[string]string{"a": "1", "b": "2", "c": "1"}, map[string]string{"a": "2", "b": "2", "c": "2"}},
+		{"beside a cycle", [][2]string{{"a", "b"}, {"b", "a"}, {"c", "a"}, {"d", "c"}}, map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"},
+			map[string]string{"a": "1", "b": "1", "c": "2", "d": "1"}, map[string]string{"a": "1", "b": "1", "c": "2", "d": "2"}},
+		{"itself", [][2]string{{"a", "a"}}, map[string]string{"a": "1"}, map[string]string{"a": "2"}, map[string]string{"a": "2"}},
+		{"emptied", [][2]string{{"b", "a"}}, map[string]string{"a": "1", "b": "1"}, map[string]string{"b": "1"}, map[string]string{"b": "1"}},
+	}
+	for _, test := range tests {
+		heads := func(images map[string]string) *imageapi.ImageStream {
+			stream := &imageapi.ImageStream{Status: imageapi.ImageStreamStatus{Tags: map[string]imageapi.TagEventList{}}}
+			for _, tracker := range test.trackers {
+				tracking(stream, tracker[0], tracker[1])
+			}
+			for tag, image := range images {
+				stream.Status.Tags[tag] = imageapi.TagEventList{Items: []imageapi.TagEvent{event("r"+image, image, 1)}}
+			}
+			return stream
+		}
+		stream := heads(test.after)
+		Track(stream, heads(test.before), 0)
+		for tag := range stream.Status.Tags {
+			if head, _ := Head(stream, tag); head.Image != test.want[tag] {
+				t.Errorf("%s: tag %s has image %s, want %s", test.name, tag, head.Image, test.want[tag])
+			}
+		}
+	}
+}
+
+// A user decides how long the chain is; it must not cost the square of its length.
+func TestTrackVisitsEveryTagOnce(t *testing.T) {
+	const length = 30_000
+	stream := &imageapi.ImageStream{Status: imageapi.ImageStreamStatus{Tags: map[string]imageapi.TagEventList{}}}
+	name := func(i int) string { return fmt.Sprintf("t%05d", i) }
+	for i := range length {
+		stream.Status.Tags[name(i)] = imageapi.TagEventList{Items: []imageapi.TagEvent{event("r", "i", 1)}}
+		if i > 0 {
+			tracking(stream, name(i), name(i-1))
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		Track(stream, &imageapi.ImageStream{}, 0)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("a chain of %d tags takes longer than 10 s", length)
 	}
 }
