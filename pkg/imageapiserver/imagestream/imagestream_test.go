@@ -278,6 +278,13 @@ func TestStatusUpdate(t *testing.T) {
 	if _, err = write("pruner", forge); !apierrors.IsForbidden(err) {
 		t.Errorf("a forged local event gave %v, want Forbidden", err)
 	}
+	younger := func(s *imageapi.ImageStream) {
+		items := s.Status.Tags["v1"].Items
+		items[0].Created = metav1.NewTime(items[0].Created.Add(time.Hour))
+	}
+	if _, err = write("pruner", younger); !apierrors.IsForbidden(err) {
+		t.Errorf("a local event made younger gave %v, want Forbidden", err)
+	}
 	if _, err = write("registry", forge); !apierrors.IsConflict(err) {
 		t.Errorf("an event for an Image that does not exist gave %v, want Conflict", err)
 	}

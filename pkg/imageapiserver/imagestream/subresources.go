@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,18 +68,24 @@ func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedO
 
 // refuseForgedLocals keeps a status writer from declaring content local that
 // did not come in through the repository: only trusted writers may add an
-// event that names an image under the stream's own repository.
+// event that names an image under the stream's own repository, or make such an
+// event younger, for an index proves only those children that were there when
+// it came.
 func (r *StatusREST) refuseForgedLocals(ctx context.Context, stream, old *imageapi.ImageStream) error {
 	hosts := r.streams.resolver.hosts()
-	known := map[[2]string]bool{}
+	known := map[[2]string]time.Time{}
 	for _, list := range old.Status.Tags {
 		for _, event := range list.Items {
-			known[[2]string{event.DockerImageReference, event.Image}] = true
+			key := [2]string{event.DockerImageReference, event.Image}
+			if since, found := known[key]; !found || event.Created.After(since) {
+				known[key] = event.Created.Time
+			}
 		}
 	}
 	for tag, list := range stream.Status.Tags {
 		for _, event := range list.Items {
-			if event.Image == "" || known[[2]string{event.DockerImageReference, event.Image}] ||
+			since, found := known[[2]string{event.DockerImageReference, event.Image}]
+			if event.Image == "" || found && !event.Created.After(since) ||
 				!hosts.IsLocal(event.DockerImageReference, stream.Namespace, stream.Name) {
 				continue
 			}
