@@ -24,7 +24,7 @@ func (s *Store) Delete(ctx context.Context, key string, out runtime.Object, prec
 	if err != nil {
 		return err
 	}
-	for {
+	for lost := 0; ; {
 		if err := s.mayDelete(ctx, at, current, preconditions, validate); err != nil {
 			if current, err = s.retryStale(current, err, read); err != nil {
 				return err
@@ -37,6 +37,9 @@ func (s *Store) Delete(ctx context.Context, key string, out runtime.Object, prec
 			return err
 		}
 		if !storage.IsConflict(err) {
+			return err
+		}
+		if lost++; !backOff(ctx, lost) {
 			return err
 		}
 		if current, err = read(); err != nil {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"reflect"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/conversion"
@@ -39,7 +41,7 @@ func (s *Store) GuaranteedUpdate(ctx context.Context, key string, destination ru
 	if err != nil {
 		return err
 	}
-	for {
+	for lost := 0; ; {
 		updated, data, err := s.attempt(at, current, preconditions, tryUpdate)
 		if err != nil {
 			if current, err = s.retryStale(current, err, read); err != nil {
@@ -66,9 +68,33 @@ func (s *Store) GuaranteedUpdate(ctx context.Context, key string, destination ru
 		if !isLostRace(err) {
 			return err
 		}
+		if lost++; !backOff(ctx, lost) {
+			return err
+		}
 		if current, err = read(); err != nil {
 			return err
 		}
+	}
+}
+
+const (
+	firstBackOff = 4 * time.Millisecond
+	maxBackOff   = 256 * time.Millisecond
+)
+
+// backOff waits before the write that follows lost ones, longer each time and never as long as the
+// other writers, who would meet again. The first one waits not at all. It is false when the context
+// has ended.
+func backOff(ctx context.Context, lost int) bool {
+	if lost <= 1 {
+		return ctx.Err() == nil
+	}
+	limit := min(firstBackOff<<min(lost-2, 10), maxBackOff)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(limit/2 + rand.N(limit/2)):
+		return true
 	}
 }
 
