@@ -74,6 +74,9 @@ func TestTransformerReadsOldAndNewValues(t *testing.T) {
 	if _, _, err := plain.TransformFromStorage(t.Context(), []byte{zstdMarker, 0xff}, nil); err == nil {
 		t.Error("a damaged value was accepted")
 	}
+	if _, err := compressing.TransformToStorage(t.Context(), make([]byte, MaxSize+1), nil); err == nil {
+		t.Error("a value was written that nobody could read again")
+	}
 }
 
 func FuzzUnpack(f *testing.F) {

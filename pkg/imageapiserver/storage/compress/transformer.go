@@ -25,6 +25,10 @@ type transformer struct {
 }
 
 func (t transformer) TransformToStorage(ctx context.Context, data []byte, dataCtx value.Context) ([]byte, error) {
+	if len(data) > MaxSize {
+		// Compressed it might fit, and nobody could read it again.
+		return nil, fmt.Errorf("the object has %d bytes, at most %d can be stored", len(data), MaxSize)
+	}
 	if t.compressor.format == storagev1.FormatJSONZstd {
 		out := make([]byte, 1, len(data)/2+1)
 		out[0] = zstdMarker

@@ -3,10 +3,12 @@ package crd
 import (
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	storagev1 "image.alauda.io/api/storage/v1"
+	"image.alauda.io/registry/pkg/imageapiserver/storage/compress"
 )
 
 // nameAnnotation holds the true name of the object in a record.
@@ -82,12 +84,16 @@ func (s *Store) decodeData(data []byte, resourceVersion string, into runtime.Obj
 }
 
 // encode returns the JSON of an object. It takes the resourceVersion off the object, as the
-// storage contract asks.
+// storage contract asks. What could not be read back is refused: compressed, it might well fit.
 func (s *Store) encode(obj runtime.Object) ([]byte, error) {
 	if err := s.versioner.PrepareObjectForStorage(obj); err != nil {
 		return nil, fmt.Errorf("preparing %T for storage: %w", obj, err)
 	}
-	return runtime.Encode(s.config.Codec, obj)
+	data, err := runtime.Encode(s.config.Codec, obj)
+	if err == nil && len(data) > compress.MaxSize {
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("%T has %d bytes, at most %d can be stored", obj, len(data), compress.MaxSize))
+	}
+	return data, err
 }
 
 func (s *Store) describe(r *record) string {
