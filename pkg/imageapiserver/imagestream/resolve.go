@@ -54,9 +54,11 @@ func (r *resolver) resolve(ctx context.Context, stream, old *imageapi.ImageStrea
 	noteAmbiguity(ctx, nil)
 	names := tagsToResolve(stream, old)
 	denied, errs := r.verify(ctx, stream, names)
+	// Many tags may come from one stream; it is read once, whatever it weighs.
+	origins := &remembered{streams: r.streams, found: map[source]foundStream{}}
 	for _, name := range names {
 		if !denied[name] {
-			errs = append(errs, r.resolveTag(ctx, stream, name)...)
+			errs = append(errs, r.resolveTag(ctx, stream, name, origins)...)
 		}
 	}
 	before := old
@@ -106,7 +108,7 @@ func (r *resolver) mayPull(ctx context.Context, from source) string {
 	return ""
 }
 
-func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream, name string) field.ErrorList {
+func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream, name string, origins *remembered) field.ErrorList {
 	tag := stream.Spec.Tags[name]
 	if tag.From.Kind == imagev1.KindDockerImage {
 		if tag.Reference && tag.From.Name != "" {
@@ -125,7 +127,7 @@ func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream,
 	path := field.NewPath("spec", "tags").Key(name).Child("from", "name")
 	origin := stream
 	if from.namespace != stream.Namespace || from.stream != stream.Name {
-		found, err := r.streams.Find(request.WithNamespace(ctx, from.namespace), from.stream)
+		found, err := origins.find(ctx, from.namespace, from.stream)
 		if apierrors.IsNotFound(err) {
 			return field.ErrorList{field.NotFound(path, tag.From.Name)}
 		}
@@ -147,6 +149,27 @@ func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream,
 	}
 	history.Add(stream, name, event, r.limit())
 	return nil
+}
+
+// remembered reads each stream once. The streams are only read from.
+type remembered struct {
+	streams streamFinder
+	found   map[source]foundStream
+}
+
+type foundStream struct {
+	stream *imageapi.ImageStream
+	err    error
+}
+
+func (m *remembered) find(ctx context.Context, namespace, name string) (*imageapi.ImageStream, error) {
+	key := source{namespace: namespace, stream: name}
+	if known, asked := m.found[key]; asked {
+		return known.stream, known.err
+	}
+	stream, err := m.streams.Find(request.WithNamespace(ctx, namespace), name)
+	m.found[key] = foundStream{stream, err}
+	return stream, err
 }
 
 // pick finds the event that a source stands for.
@@ -197,7 +220,8 @@ func (r *resolver) here(stream, origin *imageapi.ImageStream, event imageapi.Tag
 	return event.DockerImageReference
 }
 
-// sourceOf splits the source of a tag that comes from a stream.
+// sourceOf splits the source of a tag that comes from a stream. What cannot
+// name a stream is none: nobody is asked about it and nothing is looked up.
 func sourceOf(stream *imageapi.ImageStream, tag *imageapi.TagReference) (source, bool) {
 	if tag.From == nil || tag.From.Name == "" {
 		return source{}, false
@@ -212,7 +236,7 @@ func sourceOf(stream *imageapi.ImageStream, tag *imageapi.TagReference) (source,
 	default:
 		return source{}, false
 	}
-	return from, err == nil
+	return from, err == nil && validation.IsStream(from.namespace, from.stream)
 }
 
 func sorted(names []string) []string {

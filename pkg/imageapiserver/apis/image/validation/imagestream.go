@@ -97,7 +97,7 @@ func tagSource(stream string, tag *imageapi.TagReference, path *field.Path) fiel
 	if from.Name == "" {
 		return field.ErrorList{field.Required(path.Child("name"), "")}
 	}
-	var err error
+	origin, err := "", error(nil)
 	switch from.Kind {
 	case imagev1.KindDockerImage:
 		if from.Namespace != "" {
@@ -105,15 +105,21 @@ func tagSource(stream string, tag *imageapi.TagReference, path *field.Path) fiel
 		}
 		return pullSpec(from.Name, path.Child("name"))
 	case imagev1.KindImageStreamTag:
-		_, _, err = SplitTagSource(stream, from.Name)
+		origin, _, err = SplitTagSource(stream, from.Name)
 	case imagev1.KindImageStreamImage:
-		_, _, err = SplitImageSource(stream, from.Name)
+		origin, _, err = SplitImageSource(stream, from.Name)
 	default:
 		return field.ErrorList{field.NotSupported(path.Child("kind"), from.Kind,
 			[]string{imagev1.KindDockerImage, imagev1.KindImageStreamTag, imagev1.KindImageStreamImage})}
 	}
 	if err != nil {
 		return field.ErrorList{field.Invalid(path.Child("name"), from.Name, err.Error())}
+	}
+	if problems := StreamName(origin, false); origin != stream && len(problems) > 0 {
+		return field.ErrorList{field.Invalid(path.Child("name"), from.Name, problems[0])}
+	}
+	if problems := namespaceName(from.Namespace); len(problems) > 0 {
+		return field.ErrorList{field.Invalid(path.Child("namespace"), from.Namespace, problems[0])}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"regexp"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	genericvalidation "k8s.io/apimachinery/pkg/api/validation"
 
 	"image.alauda.io/api/image/reference"
 )
@@ -39,6 +40,19 @@ func StreamName(name string, prefix bool) []string {
 		problems = append(problems, err.Error())
 	}
 	return problems
+}
+
+// IsStream tells whether namespace and name can be those of a stream.
+func IsStream(namespace, name string) bool {
+	return namespace != "" && len(namespaceName(namespace)) == 0 && len(StreamName(name, false)) == 0
+}
+
+// namespaceName tells what is wrong with the name of a namespace, which may be left out.
+func namespaceName(namespace string) []string {
+	if namespace == "" {
+		return nil
+	}
+	return genericvalidation.ValidateNamespaceName(namespace, false)
 }
 
 // ImageName is the name check of Images.
