@@ -187,7 +187,12 @@ func (r *resolver) pick(ctx context.Context, origin *imageapi.ImageStream, from 
 		return imageapi.TagEvent{}, false, field.NotFound(path, name)
 	}
 	event := r.bestEvent(origin, digest)
-	event.Created = metav1.NewTime(r.clock.Now())
+	// A local event proves that the children of an index were there when it
+	// was made. A younger copy would prove it of children that came later,
+	// perhaps into repositories of others.
+	if !r.hosts().IsLocal(event.DockerImageReference, origin.Namespace, origin.Name) {
+		event.Created = metav1.NewTime(r.clock.Now())
+	}
 	return event, true, nil
 }
 

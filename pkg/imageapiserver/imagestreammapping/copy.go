@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -24,15 +25,15 @@ func (r *REST) copy(ctx context.Context, mapping *imageapi.ImageStreamMapping, t
 	if source == nil {
 		return refusal(mapping)
 	}
-	reference, err := r.copiedReference(ctx, mapping, source)
+	event, err := r.copied(ctx, mapping, source)
 	if err != nil {
 		return err
 	}
-	if reference == "" {
+	if event.DockerImageReference == "" {
 		return refusal(mapping)
 	}
 	stamps := r.Streams.Stamps(dryRun)
-	err = r.move(ctx, mapping, reference, stamps, dryRun)
+	err = r.move(ctx, mapping, event, stamps, dryRun)
 	var gone *lastref.GoneError
 	if errors.As(err, &gone) {
 		return apierrors.NewConflict(imageapi.Resource("imagestreammappings"), mapping.Name, gone)
@@ -65,23 +66,27 @@ func (r *REST) source(ctx context.Context, mapping *imageapi.ImageStreamMapping,
 	return stream, err
 }
 
-// copiedReference is what the event of a copy refers to: the target's own
-// repository when the content is local to the source, else what the source
-// says, so that an import stays an import. It is empty when the source does
-// not contain the image.
-func (r *REST) copiedReference(ctx context.Context, mapping *imageapi.ImageStreamMapping, source *imageapi.ImageStream) (string, error) {
+// copied is the event of a copy. It refers to the target's own repository when
+// the content is local to the source, else to what the source says, so that an
+// import stays an import. It has no reference when the source does not contain
+// the image.
+func (r *REST) copied(ctx context.Context, mapping *imageapi.ImageStreamMapping, source *imageapi.ImageStream) (imageapi.TagEvent, error) {
 	digest := mapping.Image.Name
+	event := imageapi.TagEvent{Created: metav1.NewTime(r.Clock.Now()), Image: digest}
 	contents, err := r.Layers.Layers(ctx, source)
 	if err != nil {
-		return "", err
+		return event, err
 	}
 	entry, found := contents.Images[digest]
 	if !found || entry.ImageMissing {
-		return "", nil
+		return event, nil
 	}
 	if entry.Local {
-		spec, _ := r.Hosts().PullSpec(mapping.Namespace, mapping.Name, digest)
-		return spec, nil
+		event.DockerImageReference, _ = r.Hosts().PullSpec(mapping.Namespace, mapping.Name, digest)
+		if !wholeIsLocal(contents, digest, map[string]bool{}) {
+			event.Created = r.since(source, digest)
+		}
+		return event, nil
 	}
 	var newest imageapi.TagEvent
 	history.EventsOf(source, digest, func(_ string, event imageapi.TagEvent) {
@@ -89,7 +94,53 @@ func (r *REST) copiedReference(ctx context.Context, mapping *imageapi.ImageStrea
 			newest = event
 		}
 	})
-	return newest.DockerImageReference, nil
+	event.DockerImageReference = newest.DockerImageReference
+	return event, nil
+}
+
+// wholeIsLocal tells whether all that is below an image in the source is there
+// and local. If it is not, an event of now would prove to the target what the
+// source does not prove: that a child which came after the index was there.
+func wholeIsLocal(contents *imageapi.ImageStreamLayers, digest string, seen map[string]bool) bool {
+	if seen[digest] {
+		return true
+	}
+	seen[digest] = true
+	entry, found := contents.Images[digest]
+	if !found || entry.ImageMissing || !entry.Local {
+		return false
+	}
+	for _, child := range entry.Manifests {
+		if !wholeIsLocal(contents, child, seen) {
+			return false
+		}
+	}
+	return true
+}
+
+// since is the time of the newest event by which a digest is local to the
+// source. Of what is only below an index it is not known by which; then it is
+// that of the oldest local event.
+func (r *REST) since(source *imageapi.ImageStream, digest string) metav1.Time {
+	hosts := r.Hosts()
+	var own, oldest metav1.Time
+	for _, list := range source.Status.Tags {
+		for _, event := range list.Items {
+			if event.Image == "" || !hosts.IsLocal(event.DockerImageReference, source.Namespace, source.Name) {
+				continue
+			}
+			if event.Image == digest && event.Created.After(own.Time) {
+				own = event.Created
+			}
+			if oldest.IsZero() || event.Created.Before(&oldest) {
+				oldest = event.Created
+			}
+		}
+	}
+	if own.IsZero() {
+		return oldest
+	}
+	return own
 }
 
 func refusal(mapping *imageapi.ImageStreamMapping) error {

@@ -137,7 +137,11 @@ func (r *REST) write(ctx context.Context, mapping *imageapi.ImageStreamMapping, 
 		if err != nil {
 			return err
 		}
-		err = r.move(ctx, mapping, r.writtenReference(mapping, existed), stamps, dryRun)
+		err = r.move(ctx, mapping, imageapi.TagEvent{
+			Created:              metav1.NewTime(r.Clock.Now()),
+			DockerImageReference: r.writtenReference(mapping, existed),
+			Image:                mapping.Image.Name,
+		}, stamps, dryRun)
 		var gone *lastref.GoneError
 		if !errors.As(err, &gone) {
 			return err
@@ -176,12 +180,7 @@ func (r *REST) writtenReference(mapping *imageapi.ImageStreamMapping, existed bo
 }
 
 // move adds the event to the tag and lets other tags follow.
-func (r *REST) move(ctx context.Context, mapping *imageapi.ImageStreamMapping, reference string, stamps *lastref.Request, dryRun []string) error {
-	event := imageapi.TagEvent{
-		Created:              metav1.NewTime(r.Clock.Now()),
-		DockerImageReference: reference,
-		Image:                mapping.Image.Name,
-	}
+func (r *REST) move(ctx context.Context, mapping *imageapi.ImageStreamMapping, event imageapi.TagEvent, stamps *lastref.Request, dryRun []string) error {
 	mutation := imagestream.Mutation{
 		Part:            imagestream.StatusOnly,
 		DryRun:          dryRun,
