@@ -22,6 +22,7 @@ import (
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 	imagefake "image.alauda.io/client-go/clientset/versioned/fake"
 	"image.alauda.io/registry/pkg/pruner/options"
+	"image.alauda.io/registry/pkg/pruner/plan"
 )
 
 var (
@@ -282,6 +283,7 @@ func TestWritesOfStreams(t *testing.T) {
 		{"conflict always", conflict, 99, 1, "e"},
 		{"forbidden", forbidden, 99, 1, "e"},
 		{"gone", missing, 99, 0, "abcde"},
+		{"a 404 of something before the Image API", apierrors.NewGenericServerResponse(404, "put", imagev1.Resource("imagestreams"), "app", "404 page not found", 0, true), 99, 1, "e"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -302,6 +304,24 @@ func TestWritesOfStreams(t *testing.T) {
 				t.Errorf("exit %d, deleted %q, want %d, %q", code, deletes, test.want, test.deletes)
 			}
 		})
+	}
+}
+
+// For a moment an API server may not know the group: that does not free the images of a stream.
+func TestAStreamIsGoneOnlyWhenTheImageAPISaysSo(t *testing.T) {
+	f := newFixture(t, confirm)
+	f.image.PrependReactor("get", "imagestreams", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewGenericServerResponse(404, "get", imagev1.Resource("imagestreams"), "app", "404 page not found", 0, true)
+	})
+	if code := f.code(); code != 1 || fmt.Sprint(f.changes()) != "[delete e]" {
+		t.Errorf("exit %d, changes %v, want 1 and only the image that no stream lists deleted", code, f.changes())
+	}
+	f = newFixture(t, confirm)
+	f.image.PrependReactor("get", "images", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewGenericServerResponse(404, "get", imagev1.Resource("images"), "z", "404 page not found", 0, true)
+	})
+	if got := f.lookup(t.Context())(id("z")); got != plan.Unsure {
+		t.Errorf("an image that nobody could look up is %v, want unsure", got)
 	}
 }
 

@@ -137,7 +137,7 @@ func (r *run) lookup(ctx context.Context) func(string) plan.Presence {
 		switch {
 		case err == nil:
 			return plan.Present
-		case apierrors.IsNotFound(err):
+		case execute.IsGone(err):
 			return plan.Absent
 		}
 		klog.FromContext(ctx).Error(err, "Image could not be looked up", "image", digest)

@@ -132,7 +132,7 @@ func (e *Executor) update(ctx context.Context, result *StreamResult) error {
 	defer cancel()
 	streams := e.Client.ImageV1().ImageStreams(result.Stream.Namespace)
 	fresh, err := streams.Get(ctx, result.Stream.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if IsGone(err) {
 		result.Listed = nil
 		return nil
 	}
@@ -148,7 +148,7 @@ func (e *Executor) update(ctx context.Context, result *StreamResult) error {
 	}
 	shorten(fresh, result.Decisions)
 	stored, err := streams.UpdateStatus(ctx, fresh, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
+	if IsGone(err) {
 		result.Listed = nil
 		return nil
 	}
@@ -157,6 +157,13 @@ func (e *Executor) update(ctx context.Context, result *StreamResult) error {
 	}
 	result.Updated, result.Removed, result.Listed = true, removable, listedBy(snapshot.StreamOf(stored))
 	return nil
+}
+
+// IsGone tells that the Image API says that an object does not exist. A 404 of something before it, such
+// as an API server that does not know the group for a moment, says nothing about the object; taken for an
+// answer it would take the protection from the images of a stream.
+func IsGone(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // shorten removes the decided revisions. The decisions stand in the order of the tags and their items. A
