@@ -36,9 +36,10 @@ func (c *connection) addFlags(flags *pflag.FlagSet) {
 
 // clients talk to the cluster.
 type clients struct {
-	kube  kubernetes.Interface
-	image imageclient.Interface
-	dates *snapshot.Dates
+	kube     kubernetes.Interface
+	image    imageclient.Interface
+	dates    *snapshot.Dates
+	warnings *snapshot.Warnings
 }
 
 func (c *connection) clients(qps float32, burst int) (clients, error) {
@@ -59,9 +60,11 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 	if err != nil {
 		return clients{}, failure(exitUsage, "client: %w", err)
 	}
+	warnings := &snapshot.Warnings{}
+	config.WarningHandlerWithContext = warnings
 	image, err := imageclient.NewForConfig(config)
 	if err != nil {
 		return clients{}, failure(exitUsage, "client: %w", err)
 	}
-	return clients{kube: kube, image: image, dates: dates}, nil
+	return clients{kube: kube, image: image, dates: dates, warnings: warnings}, nil
 }

@@ -36,7 +36,7 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	}
 	progress := newProgress(r.clock)
 	source := snapshot.Source{
-		Kube: r.kube, Image: r.image, Dates: r.dates, Clock: r.clock, ChunkSize: r.ChunkSize,
+		Kube: r.kube, Image: r.image, Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
 		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
 		Hosts:    hosts,
 		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },

@@ -31,6 +31,8 @@ type Source struct {
 	// Dates saw the answers of the API server; without an answer the clock counts.
 	Dates *Dates
 	Clock clock.Clock
+	// Warnings heard the Image API; nil means that nobody listened.
+	Warnings *Warnings
 	// ChunkSize is the page size of lists.
 	ChunkSize int64
 	// KeepYoungerThan and IgnoreInactiveReplicaSets decide which finished workloads still count.
@@ -65,6 +67,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	snap := &Snapshot{Images: map[string]Image{}, Roots: map[string]int{}}
 	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize, progress: s.Progress}
 
+	s.Warnings.forget()
 	streams := map[string]Stream{}
 	var declared []*imagev1.ImageStream
 	err := pages.each(ctx, "imagestreams", of(s.Image.ImageV1().ImageStreams(metav1.NamespaceAll).List),
@@ -106,6 +109,9 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 			return nil
 		})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.Warnings.check(); err != nil {
 		return nil, err
 	}
 	snap.Uses = references.NewIndex(known(streams))

@@ -10,7 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/klog/v2"
+
+	imagev1 "image.alauda.io/api/image/v1"
 )
 
 // pageSize bounds one answer of kube-apiserver; longer lists are read page by page, all from the same
@@ -82,7 +85,7 @@ func (l *listing) read(ctx context.Context) error {
 			return err
 		}
 		l.version = page.ResourceVersion
-		done, err := l.take(page)
+		done, err := l.take(ctx, page)
 		if err != nil || done {
 			return err
 		}
@@ -130,7 +133,7 @@ func (l *listing) filtered() bool {
 }
 
 // take appends the matching items of a page and tells whether the list is complete.
-func (l *listing) take(page *recordList) (bool, error) {
+func (l *listing) take(ctx context.Context, page *recordList) (bool, error) {
 	if l.at.empty {
 		return true, nil
 	}
@@ -139,7 +142,7 @@ func (l *listing) take(page *recordList) (bool, error) {
 		if limit > 0 && l.count >= limit {
 			return true, l.cutAfter(&page.Items[i-1], page, int64(len(page.Items)-i))
 		}
-		l.appendItem(&page.Items[i])
+		l.appendItem(ctx, &page.Items[i])
 	}
 	if page.Continue == "" {
 		return true, nil
@@ -177,11 +180,13 @@ func (l *listing) cutAfter(last *record, page *recordList, left int64) error {
 }
 
 // appendItem decodes a record and adds it if it is selected. A damaged record must not make all
-// others unreadable: it is logged and left out.
-func (l *listing) appendItem(r *record) {
+// others unreadable: it is logged and left out. The client is warned: whoever deletes what he finds in
+// no list must not believe this one.
+func (l *listing) appendItem(ctx context.Context, r *record) {
 	obj, err := l.store.decode(r, l.newItem())
 	if err != nil {
 		klog.ErrorS(err, "Record left out of a list")
+		warning.AddWarning(ctx, "", imagev1.WarningIncompleteList)
 		return
 	}
 	// What has no attributes to select by is not selected.

@@ -62,6 +62,11 @@ const (
 	ResolveNamesAll = "*"
 )
 
+// WarningIncompleteList is the text of the warning with which a list is
+// answered that lacks objects whose stored records are damaged. Who deletes
+// what no list names must stop there.
+const WarningIncompleteList = "this list is incomplete: damaged records were left out"
+
 // Names of resources in ResourceQuota and LimitRange objects.
 const (
 	// ResourceImageStreams counts the streams of a namespace.
