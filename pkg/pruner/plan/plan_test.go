@@ -26,6 +26,8 @@ type anyStream struct{}
 
 func (anyStream) Has(references.Stream) (exists, local bool) { return true, false }
 
+func (anyStream) Digests(references.Stream) []string { return nil }
+
 type fixture struct {
 	*Planner
 	asked []string
@@ -183,6 +185,10 @@ func TestSignatureTagsGoWithTheirSubject(t *testing.T) {
 	}
 	if got := f.removed(signed("b")); !strings.Contains(got, ".sig/0") || !strings.Contains(got, ".sig/1") {
 		t.Errorf("subject removed: removed %q", got)
+	}
+	f.image("a", func(i *snapshot.Image) { i.Children = []string{id("f")} })
+	if got := f.removed(signed("f")); strings.Contains(got, ".sig/0") {
+		t.Errorf("subject in a kept index: removed %q", got)
 	}
 	f.uses(t, "h.x/ns/app@"+id("d"))
 	if got := f.removed(signed("b")); strings.Contains(got, ".sig/0") {

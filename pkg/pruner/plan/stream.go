@@ -76,7 +76,7 @@ func (p *Planner) Stream(stream snapshot.Stream) []Revision {
 			decisions[i] = p.tag(key, tag, nil)
 			for _, decision := range decisions[i] {
 				if decision.Keep {
-					listed[decision.Digest] = true
+					p.list(decision.Digest, listed)
 				}
 			}
 		}
@@ -89,6 +89,17 @@ func (p *Planner) Stream(stream snapshot.Stream) []Revision {
 		all = append(all, decisions[i]...)
 	}
 	return all
+}
+
+// list enters an image and what an index contains: signatures are made of both.
+func (p *Planner) list(digest string, listed map[string]bool) {
+	if listed[digest] {
+		return
+	}
+	listed[digest] = true
+	for _, child := range p.Snapshot.Images[digest].Children {
+		p.list(child, listed)
+	}
 }
 
 // streamKept is the part of the rules that holds for a stream as a whole.
