@@ -40,6 +40,8 @@ type Invalid struct {
 // Known says which streams exist. Local tells whether short names of the namespace mean the stream.
 type Known interface {
 	Has(stream Stream) (exists, local bool)
+	// Digests lists what the history of the stream names.
+	Digests(stream Stream) []string
 }
 
 type streamTag struct {

@@ -27,6 +27,9 @@ func (s streams) Has(stream Stream) (exists, local bool) {
 	return exists, local
 }
 
+// Digests: every stream has the image dig.
+func (s streams) Digests(Stream) []string { return []string{dig, ""} }
+
 // Behaviours 15, 16, 17 and 18.
 func TestParse(t *testing.T) {
 	tests := []struct {
@@ -278,6 +281,28 @@ func TestStreamSourcesAndTriggers(t *testing.T) {
 	}
 	if _, used := index.DigestUser(Stream{"team", "app"}, dig); !used {
 		t.Error("ImageStreamImage is not protected")
+	}
+}
+
+// The Image API takes an empty tag for latest, the beginning of a digest for the whole, and a bare id for
+// an image of the stream itself.
+func TestShortFormsOfStreamSourcesProtect(t *testing.T) {
+	hex := strings.TrimPrefix(dig, "sha256:")
+	for _, name := range []string{dig, hex[:9], "self@" + dig, "self@" + dig[:15], "self@" + hex[:9]} {
+		index := NewIndex(streams{})
+		index.AddStream(&imagev1.ImageStream{ObjectMeta: meta("self"), Spec: imagev1.ImageStreamSpec{Tags: []imagev1.TagReference{
+			{Name: "a", From: &corev1.ObjectReference{Kind: "ImageStreamImage", Name: name}},
+		}}})
+		if _, used := index.DigestUser(Stream{"team", "self"}, dig); !used {
+			t.Errorf("the image of ImageStreamImage %q is not protected", name)
+		}
+	}
+	index := NewIndex(streams{})
+	index.AddStream(&imagev1.ImageStream{ObjectMeta: meta("self"), Spec: imagev1.ImageStreamSpec{Tags: []imagev1.TagReference{
+		{Name: "a", From: &corev1.ObjectReference{Kind: "ImageStreamTag", Name: "app:"}},
+	}}})
+	if _, used := index.TagUser(Stream{"team", "app"}, "latest"); !used {
+		t.Error(`the tag latest of ImageStreamTag "app:" is not protected`)
 	}
 }
 

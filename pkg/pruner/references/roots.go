@@ -180,20 +180,38 @@ func (x *Index) addFrom(source Source, self string, from *corev1.ObjectReference
 	case imagev1.KindDockerImage:
 		x.add(value{source: source, path: "from", text: from.Name, lenient: true})
 	case imagev1.KindImageStreamTag:
-		name, tag, found := strings.Cut(from.Name, ":")
-		if !found {
-			name, tag = self, from.Name
+		name, tag, err := imagereference.SplitTagSource(from.Name)
+		if err != nil {
+			return
+		}
+		if name == "" {
+			name = self
 		}
 		x.mu.Lock()
 		x.useTag(Stream{namespace, name}, tag, source)
 		x.mu.Unlock()
 	case imagev1.KindImageStreamImage:
-		name, id, err := imagereference.SplitStreamImage(from.Name)
+		name, id, err := imagereference.SplitImageSource(from.Name)
 		if err != nil {
 			return
 		}
-		x.mu.Lock()
-		x.useDigest(Stream{namespace, name}, id, source)
-		x.mu.Unlock()
+		if name == "" {
+			name = self
+		}
+		x.useID(Stream{namespace, name}, id, source)
+	}
+}
+
+// useID records every image of the stream that the id may mean: it may be the beginning of a digest, with
+// or without its algorithm.
+func (x *Index) useID(stream Stream, id string, source Source) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.useDigest(stream, id, source)
+	for _, digest := range x.known.Digests(stream) {
+		_, hex, _ := strings.Cut(digest, ":")
+		if digest != id && digest != "" && (strings.HasPrefix(digest, id) || strings.HasPrefix(hex, id)) {
+			x.useDigest(stream, digest, source)
+		}
 	}
 }

@@ -166,6 +166,17 @@ func (k known) Has(stream references.Stream) (exists, local bool) {
 	return exists, found.LocalLookup
 }
 
+// Digests implements references.Known.
+func (k known) Digests(stream references.Stream) []string {
+	var digests []string
+	for _, tag := range k[stream.String()].Tags {
+		for _, revision := range tag.Revisions {
+			digests = append(digests, revision.Digest)
+		}
+	}
+	return digests
+}
+
 // Dates remembers the time of the API server's first answer.
 type Dates struct {
 	mu sync.Mutex
