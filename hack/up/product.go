@@ -80,29 +80,29 @@ func firstLine(text string) string {
 }
 
 func (p *product) install(ctx context.Context) error {
-	p.out.step("kubectl apply -k %s", p.env.kustomization)
-	if _, err := p.kubectl(ctx, "apply", "-k", p.env.kustomization); err != nil {
-		return err
-	}
-	if p.env.restart {
-		if err := p.restartOperands(ctx); err != nil {
-			return err
-		}
-	}
-	p.out.step("operator")
-	_, err := p.kubectl(ctx, "-n", namespace, "rollout", "status", "deployment/cluster-image-registry-operator",
-		fmt.Sprintf("--timeout=%s", p.timeout))
-	return hinted(err, "kubectl -n %s describe pods -l app.kubernetes.io/name=cluster-image-registry-operator", namespace)
-}
-
-// restartOperands rolls what runs already, because its image changed under the same name.
-func (p *product) restartOperands(ctx context.Context) error {
-	p.out.step("new images: restarting what runs already")
 	running, err := p.kubectl(ctx, "-n", namespace, "get", "deployments,daemonsets", "-o", "name")
 	if err != nil {
 		return err
 	}
-	for name := range strings.FieldsSeq(string(running)) {
+	p.out.step("kubectl apply -k %s", p.env.kustomization)
+	if _, err := p.kubectl(ctx, "apply", "-k", p.env.kustomization); err != nil {
+		return err
+	}
+	if p.env.restart && len(running) > 0 {
+		if err := p.restart(ctx, strings.Fields(string(running))); err != nil {
+			return err
+		}
+	}
+	p.out.step("operator")
+	_, err = p.kubectl(ctx, "-n", namespace, "rollout", "status", "deployment/cluster-image-registry-operator",
+		fmt.Sprintf("--timeout=%s", p.timeout))
+	return hinted(err, "kubectl -n %s describe pods -l app.kubernetes.io/name=cluster-image-registry-operator", namespace)
+}
+
+// restart rolls what ran before the installation, because its image changed under the same name.
+func (p *product) restart(ctx context.Context, workloads []string) error {
+	p.out.step("new images: restarting what runs already")
+	for _, name := range workloads {
 		if _, err := p.kubectl(ctx, "-n", namespace, "rollout", "restart", name); err != nil {
 			return err
 		}
