@@ -142,7 +142,10 @@ func (e *env) do(c call) *reply {
 	for key, value := range c.header {
 		r.Header.Set(key, value)
 	}
-	transport := &http.Transport{DisableCompression: true, DisableKeepAlives: true}
+	// Connections are kept like those of real clients: only then net/http closes gently after a refusal that was
+	// written before the body was read.
+	transport := &http.Transport{DisableCompression: true}
+	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(r)
 	if err != nil {
 		e.t.Fatal(err)

@@ -35,3 +35,12 @@ func TestStalledUploadIsNotAnsweredWithSuccess(t *testing.T) {
 		_ = connection.Close()
 	}
 }
+
+// A refusal is written before the body is read. It must reach a client that is still sending.
+func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
+	e := start(t)
+	large := make([]byte, 32<<20)
+	for range 5 {
+		e.do(call{method: "PATCH", path: "/v2/team/app/blobs/uploads/123e4567-e89b-42d3-a456-426614174000", body: large, token: "bad"}).want(401, "UNAUTHORIZED")
+	}
+}
