@@ -160,32 +160,40 @@ func (h *Handlers) upload(req *request) error {
 	if req.Method == http.MethodPut && want == "" {
 		return apierror.New(http.StatusBadRequest, apierror.CodeDigestInvalid, "the parameter digest is missing")
 	}
+	if !isWrite(req.Method) {
+		return h.uploadStatus(req)
+	}
 	upload, size, err := h.Store.ResumeUpload(req.Context(), req.route.Name, req.route.UploadID)
 	switch {
 	case errors.Is(err, store.ErrUploadUnknown):
 		return uploadUnknown()
-	case errors.Is(err, store.ErrUploadBusy) && !isWrite(req.Method):
-		return h.progress(req, req.route.UploadID, size, http.StatusNoContent)
 	case errors.Is(err, store.ErrUploadBusy):
 		return h.outOfOrder(req, size, "another request writes to this upload")
 	case err != nil:
 		return err
 	}
 	switch req.Method {
-	case http.MethodDelete:
-		if err := upload.Cancel(req.Context()); err != nil {
-			return err
-		}
-		return empty(req, http.StatusNoContent)
 	case http.MethodPatch:
 		return h.patch(req, upload)
 	case http.MethodPut:
 		return h.finish(req, upload, want)
 	}
-	if err := upload.Close(); err != nil {
+	if err := upload.Cancel(req.Context()); err != nil {
 		return err
 	}
-	return h.progress(req, upload.ID, upload.Size(), http.StatusNoContent)
+	return empty(req, http.StatusNoContent)
+}
+
+// uploadStatus answers how far a session is.
+func (h *Handlers) uploadStatus(req *request) error {
+	size, err := h.Store.UploadSize(req.Context(), req.route.Name, req.route.UploadID)
+	if errors.Is(err, store.ErrUploadUnknown) {
+		return uploadUnknown()
+	}
+	if err != nil {
+		return err
+	}
+	return h.progress(req, req.route.UploadID, size, http.StatusNoContent)
 }
 
 func uploadUnknown() error {

@@ -28,6 +28,7 @@ type Upload struct {
 	name    route.Name
 	writer  distribution.BlobWriter
 	active  *activeSession
+	claim   *claim
 	release func()
 	size    int64
 }
@@ -47,21 +48,62 @@ func (s *Store) NewUpload(ctx context.Context, name route.Name) (*Upload, error)
 	return &Upload{ID: writer.ID(), StartedAt: writer.StartedAt(), store: s, name: name, writer: writer, active: active, release: release}, nil
 }
 
-// ResumeUpload opens a session. ErrUploadBusy comes with the size that the other
-// writer has reached.
+// ResumeUpload opens a session for writing. ErrUploadBusy comes with the size that the
+// other writer, here or on another replica, has reached.
 func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*Upload, int64, error) {
-	active, release, ok := s.sessions.lock(id)
+	active, unlock, ok := s.sessions.lock(id)
 	if !ok {
 		return nil, active.size.Load(), fmt.Errorf("upload %s: %w", id, ErrUploadBusy)
 	}
+	claim, err := s.claim(ctx, name, id)
+	if err != nil {
+		unlock()
+		return nil, s.visibleSize(ctx, name, id), err
+	}
+	release := sync.OnceFunc(func() {
+		claim.end(ctx)
+		unlock()
+	})
 	upload, err := s.resume(ctx, name, id)
+	if err == nil {
+		if err = s.dropStates(ctx, name, id, upload.Size()); err != nil {
+			_ = upload.writer.Close()
+		}
+	}
 	if err != nil {
 		release()
 		return nil, 0, err
 	}
-	upload.active, upload.release = active, release
+	upload.active, upload.claim, upload.release = active, claim, release
 	active.size.Store(upload.Size())
 	return upload, upload.Size(), nil
+}
+
+// visibleSize is what the storage shows of a session that another replica writes to.
+func (s *Store) visibleSize(ctx context.Context, name route.Name, id string) int64 {
+	info, err := s.stat(ctx, repositoryPath(name, "_uploads", id, "data"))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// UploadSize tells how far a session is, also while somebody writes to it.
+func (s *Store) UploadSize(ctx context.Context, name route.Name, id string) (int64, error) {
+	active, unlock, ok := s.sessions.lock(id)
+	if !ok {
+		return active.size.Load(), nil
+	}
+	defer unlock()
+	upload, err := s.resume(ctx, name, id)
+	if err != nil {
+		return 0, err
+	}
+	size := upload.Size()
+	if err := upload.writer.Close(); err != nil {
+		return 0, &Error{"suspend upload " + id, err}
+	}
+	return size, nil
 }
 
 func (s *Store) resume(ctx context.Context, name route.Name, id string) (*Upload, error) {
@@ -98,7 +140,7 @@ func (u *Upload) Size() int64 { return u.size }
 // Append adds everything that the reader gives. It returns the reader's own error as
 // it is and the storage's as *Error; what was read before stays in the session.
 func (u *Upload) Append(body io.Reader) (int64, error) {
-	source := &countingReader{reader: body, active: u.active}
+	source := &countingReader{reader: body, upload: u}
 	n, err := u.writer.ReadFrom(source)
 	u.size += n
 	switch {
@@ -113,13 +155,17 @@ func (u *Upload) Append(body io.Reader) (int64, error) {
 // countingReader keeps errors of the client apart from errors of the storage.
 type countingReader struct {
 	reader io.Reader
-	active *activeSession
+	upload *Upload
 	err    error
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.reader.Read(p)
-	c.active.size.Add(int64(n))
+	if lost := c.upload.claim.check(); lost != nil {
+		c.err = lost
+		return 0, io.EOF
+	}
+	c.upload.active.size.Add(int64(n))
 	if err != nil && !errors.Is(err, io.EOF) {
 		c.err = err
 		return n, io.EOF // so that what came is flushed
@@ -132,6 +178,10 @@ func (c *countingReader) Read(p []byte) (int, error) {
 func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 	defer u.release()
 	ctx = context.WithoutCancel(ctx)
+	if err := u.claim.check(); err != nil {
+		_ = u.writer.Close()
+		return Info{}, err
+	}
 	if err := u.makeRoom(ctx, want); err != nil {
 		if errors.Is(err, ErrDigestMismatch) {
 			u.cancel(ctx)
