@@ -68,6 +68,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize, progress: s.Progress}
 
 	s.Warnings.forget()
+	s.Dates.forget()
 	streams := map[string]Stream{}
 	var declared []*imagev1.ImageStream
 	err := pages.each(ctx, "imagestreams", of(s.Image.ImageV1().ImageStreams(metav1.NamespaceAll).List),
@@ -177,7 +178,7 @@ func (k known) Digests(stream references.Stream) []string {
 	return digests
 }
 
-// Dates remembers the time of the API server's first answer.
+// Dates remembers the time of the API server's first answer since it was told to forget.
 type Dates struct {
 	mu sync.Mutex
 	at time.Time
@@ -211,18 +212,25 @@ func (d *Dates) saw(header string) {
 	}
 }
 
-// first returns the time of the first answer, or the local one if there was none. It forgets it, so that
-// the next attempt of a run starts anew.
+// first returns the time of the first answer since the last forget, or the local one if there was none.
 func (d *Dates) first(local time.Time) time.Time {
 	if d == nil {
 		return local
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	at := d.at
-	d.at = time.Time{}
-	if at.IsZero() {
+	if d.at.IsZero() {
 		return local
 	}
-	return at
+	return d.at
+}
+
+// forget begins anew: each attempt of a run has its own start, and it is that of its first list.
+func (d *Dates) forget() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = time.Time{}
 }
