@@ -21,6 +21,7 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/bootstrap"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/render"
 )
 
 // ownedObject is an object with the label of the fixture's operator.
@@ -264,5 +265,19 @@ func TestNumbersOfPullSecretsAreFollowed(t *testing.T) {
 	again, err := f.Sync(t.Context())
 	if err != nil || again != pullSecretsInterval {
 		t.Errorf("looks again after %s, error %v", again, err)
+	}
+}
+
+// The agents of a healthy registry are ready as well: only those that were told to clean up say anything.
+func TestNodesAreCleanOnlyInCleanupMode(t *testing.T) {
+	for mode, want := range map[string]bool{render.NodeModeSync: false, render.NodeModeCleanup: true} {
+		f := newFixture(t, removedConfig(""))
+		daemon, err := render.NodeCADaemonSet(f.Settings, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if clean, err := nodesClean(daemon); err != nil || clean != want {
+			t.Errorf("mode %s: clean %t, error %v", mode, clean, err)
+		}
 	}
 }

@@ -205,8 +205,23 @@ func nodesClean(object *unstructured.Unstructured) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if !cleansUp(daemon) {
+		return false, nil // somebody else keeps it in its other mode
+	}
 	s := daemon.Status
 	return s.ObservedGeneration >= daemon.Generation && s.UpdatedNumberScheduled == s.DesiredNumberScheduled && s.NumberReady == s.DesiredNumberScheduled, nil
+}
+
+// cleansUp says whether the agents were told to clean up: those of a healthy registry are ready too.
+func cleansUp(daemon *appsv1.DaemonSet) bool {
+	for _, container := range daemon.Spec.Template.Spec.Containers {
+		for _, variable := range container.Env {
+			if variable.Name == "NODE_CA_MODE" {
+				return variable.Value == render.NodeModeCleanup
+			}
+		}
+	}
+	return false
 }
 
 // uncleanNodes names nodes whose agent is not ready.
