@@ -349,9 +349,10 @@ func TestConflictOnAnIndexSparesItsChildren(t *testing.T) {
 	f := newFixture(t, confirm)
 	f.image = imagefake.NewClientset(image("a", "b"), image("b"), image("c"))
 	f.clients.image = f.image
+	refusal := error(apierrors.NewConflict(imagev1.Resource("images"), "a", nil))
 	f.image.PrependReactor("delete", "images", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		if action.(clienttesting.DeleteAction).GetName() == id("a") {
-			return true, nil, apierrors.NewConflict(imagev1.Resource("images"), "a", nil)
+			return true, nil, refusal
 		}
 		return false, nil, nil
 	})
@@ -363,6 +364,12 @@ func TestConflictOnAnIndexSparesItsChildren(t *testing.T) {
 	}
 	if !strings.Contains(f.out.String(), "skipped 2") {
 		t.Errorf("printed %s", f.out.String())
+	}
+	// Nor does a 404 of something before the Image API delete the index.
+	refusal = apierrors.NewGenericServerResponse(404, "delete", imagev1.Resource("images"), "a", "404 page not found", 0, true)
+	f.image.ClearActions()
+	if code := f.code(); code != 1 || fmt.Sprint(f.changes()) != "[delete a]" {
+		t.Errorf("exit %d, changes %v, want 1 and the child left alone", code, f.changes())
 	}
 }
 

@@ -99,7 +99,7 @@ func (e *Executor) deleteImage(ctx context.Context, image plan.Image) report.Ite
 		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &image.ResourceVersion},
 	})
 	switch {
-	case err == nil, apierrors.IsNotFound(err):
+	case err == nil, IsGone(err):
 		return imageItem(report.Deleted, image)
 	case apierrors.IsConflict(err):
 		item := imageItem(report.Skipped, image)
