@@ -2,7 +2,9 @@
 //
 // In: type, reason and message from any controller. Out: Events of reporting controller
 // cluster-image-registry-operator, the same one at most once an hour, so that a fault that lasts does not fill
-// the list of events and does not cost a write at every sync.
+// the list of events and does not cost a write at every sync. Of one reason ten are sent in an hour: what
+// happens in a thousand namespaces at once must not use up the few events that an object may have, or the loss
+// of storage would go untold.
 //
 // It keeps no more than the last hour in memory and never blocks a controller: the recorder behind it works
 // in the background.
@@ -19,7 +21,11 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 )
 
-const quiet = time.Hour
+const (
+	quiet = time.Hour
+	// mostPerReason is well below the burst that the recorder allows for one object.
+	mostPerReason = 10
+)
 
 // Recorder sends events. It is safe for concurrent use.
 type Recorder struct {
@@ -50,12 +56,16 @@ func (r *Recorder) due(key [3]string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock.Now()
+	same := 0
 	for other, at := range r.last {
-		if now.Sub(at) >= quiet {
+		switch {
+		case now.Sub(at) >= quiet:
 			delete(r.last, other)
+		case other[1] == key[1]:
+			same++
 		}
 	}
-	if _, recent := r.last[key]; recent {
+	if _, recent := r.last[key]; recent || same >= mostPerReason {
 		return false
 	}
 	r.last[key] = now

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -71,5 +72,23 @@ func TestControllersMayTellAtTheSameTime(t *testing.T) {
 	group.Wait()
 	if got := sent(fake); got != 1 {
 		t.Errorf("%d events, want 1", got)
+	}
+}
+
+func TestOneReasonDoesNotSilenceTheOthers(t *testing.T) {
+	fake := record.NewFakeRecorder(200)
+	clock := clocktesting.NewFakeClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
+	recorder := New(fake, clock)
+	for i := range 100 {
+		recorder.Event(corev1.EventTypeWarning, "PullSecretNameConflict", strconv.Itoa(i))
+	}
+	if got := sent(fake); got != mostPerReason {
+		t.Errorf("%d events of one reason, want %d", got, mostPerReason)
+	}
+	recorder.Event(corev1.EventTypeWarning, "StorageBackendChanged", "x")
+	clock.Step(quiet)
+	recorder.Event(corev1.EventTypeWarning, "PullSecretNameConflict", "later")
+	if got := sent(fake); got != 2 {
+		t.Errorf("%d events of another reason and of the next hour, want 2", got)
 	}
 }
