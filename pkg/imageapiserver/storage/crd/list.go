@@ -71,6 +71,8 @@ type listing struct {
 	newItem func() runtime.Object
 	add     func(runtime.Object)
 
+	// oldest is the version that the list must have reached, empty for none.
+	oldest        string
 	count         int64
 	version       string
 	continueToken string
@@ -85,6 +87,9 @@ func (l *listing) read(ctx context.Context) error {
 			return err
 		}
 		l.version = page.ResourceVersion
+		if err := l.notOlder(); err != nil {
+			return err
+		}
 		done, err := l.take(ctx, page)
 		if err != nil || done {
 			return err
@@ -113,9 +118,10 @@ func (l *listing) firstPage() listParams {
 		params.resourceVersion, params.resourceVersionMatch = "", ""
 	}
 	// Without a limit from the caller, a version without match means "not older than"; with the
-	// page limit that is added here it would mean "exactly".
-	if params.resourceVersion != "" && params.resourceVersionMatch == "" && l.opts.Predicate.Limit == 0 {
-		params.limit = 0
+	// page limit that is added here it would mean "exactly". The latest is not older, and all of it in
+	// one answer would be too much.
+	if params.resourceVersion != "" && params.resourceVersionMatch == "" && l.opts.Predicate.Limit == 0 && l.opts.Recursive {
+		l.oldest, params.resourceVersion = params.resourceVersion, ""
 	}
 	if selector := l.opts.Predicate.Label; selector != nil && !selector.Empty() {
 		params.labelSelector = selector.String()
@@ -124,6 +130,25 @@ func (l *listing) firstPage() listParams {
 		params.limit, params.continueToken = 0, ""
 	}
 	return params
+}
+
+// notOlder refuses a list from before the version that the caller has seen.
+func (l *listing) notOlder() error {
+	if l.oldest == "" {
+		return nil
+	}
+	oldest, err := l.store.versioner.ParseResourceVersion(l.oldest)
+	if err != nil {
+		return err
+	}
+	version, err := l.store.versioner.ParseResourceVersion(l.version)
+	if err != nil {
+		return err
+	}
+	if version < oldest {
+		return storage.NewTooLargeResourceVersionError(oldest, version, 1)
+	}
+	return nil
 }
 
 // filtered tells that items are also selected here, so that a page of records may hold fewer items.
