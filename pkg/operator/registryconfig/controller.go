@@ -108,6 +108,9 @@ type memory struct {
 	cleanupSince     time.Time
 	// pullSecretsWritten is when status.pullSecrets changed last.
 	pullSecretsWritten time.Time
+	// storageChange is the change of the storage that was told of last: until the status is written, which may
+	// take several syncs, every one of them sees it.
+	storageChange string
 }
 
 // New prepares the controller and registers its event handlers.

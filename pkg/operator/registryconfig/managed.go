@@ -129,7 +129,8 @@ func (c *Controller) checkSwitch(config *registryv1.Config, plan storage.Plan) e
 
 func (c *Controller) tellAboutStorage(config *registryv1.Config, plan storage.Plan) {
 	before, after := storage.Identity(config.Status.Storage), storage.Identity(&plan.Effective)
-	if before != after && before != "" {
+	if change := before + " " + after; before != after && before != "" && c.memory.storageChange != change {
+		c.memory.storageChange = change
 		c.Events("Warning", "StorageBackendChanged", fmt.Sprintf(
 			"storage changed from %s to %s: images stored in the old place are no longer served, but metadata still lists them; nothing was deleted", before, after))
 		c.Metrics.storageChanged()
