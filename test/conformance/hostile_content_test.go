@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	imagev1 "image.alauda.io/api/image/v1"
 )
 
 const foreignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -44,4 +46,38 @@ func TestBlobStoredAfterAnIndexNamedItStaysUnreadable(t *testing.T) {
 	e.get("/v2/team/app/manifests/"+d).want(404, "MANIFEST_UNKNOWN")
 	document := []byte(fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[]}`, descriptor(ociConfig, secret)))
 	e.putManifest(repo, "stolen", document, ociManifest).want(400, "MANIFEST_BLOB_UNKNOWN")
+}
+
+// Anybody can write a manifest that names what others have and import it. As the child of a sparse index it becomes
+// local; it proves nothing all the same.
+func TestImportedChildOfAnIndexOpensNothing(t *testing.T) {
+	e := start(t)
+	secret := []byte("layer of another tenant")
+	d := e.pushBlob("elsewhere/app", secret, otherToken)
+	child := []byte(fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s]}`, descriptor(ociConfig, []byte("{}")), descriptor(ociLayer, secret)))
+	imported := &imagev1.Image{DockerImageLayers: []imagev1.ImageLayer{{Name: d, LayerSize: int64(len(secret))}}}
+	imported.Name = digestOf(child)
+	e.api.AddImage(imported)
+	e.putManifest(repo, "sparse", indexOf(child), ociIndex).want(201)
+	e.pushBlob(repo, child)
+	e.get("/v2/team/app/blobs/"+d).want(404, "BLOB_UNKNOWN")
+}
+
+// The other way round: a copy of a pushed index in another stream is complete, without any link there.
+func TestCopyOfAnIndexIsReadable(t *testing.T) {
+	e := start(t)
+	child := e.image(repo, "child")
+	e.putManifest(repo, digestOf(child), child, ociManifest).want(201)
+	index := indexOf(child)
+	e.putManifest(repo, "multi", index, ociIndex).want(201)
+	stream, err := e.api.Stream(t.Context(), appName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream.Name = "copy"
+	stream.Status.Tags[0].Items[0].DockerImageReference = serverAddr + "/team/copy@" + digestOf(index)
+	e.api.AddStream(stream)
+	e.get("/v2/team/copy/manifests/multi").want(200)
+	e.get("/v2/team/copy/manifests/" + digestOf(child)).want(200)
+	e.get("/v2/team/copy/blobs/" + digestOf([]byte("layer of child"))).want(200)
 }

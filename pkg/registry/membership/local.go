@@ -7,9 +7,11 @@ import (
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/oci/manifest"
+	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // maxProofs bounds the manifests that are read to find one that needs a blob.
@@ -68,6 +70,10 @@ func (s *Scope) neededBy(ctx context.Context, name string, image imagev1.ImageBl
 	if err != nil {
 		return needed, nil //nolint:nilerr // what is no digest has no manifest
 	}
+	proven, err := s.wasPushed(ctx, name)
+	if err != nil || !proven {
+		return needed, err
+	}
 	raw, err := s.store.Manifest(ctx, d)
 	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt) {
 		return nil, err
@@ -82,6 +88,26 @@ func (s *Scope) neededBy(ctx context.Context, name string, image imagev1.ImageBl
 	}
 	s.needs[name] = needed
 	return needed, nil
+}
+
+// wasPushed tells whether what a manifest names was proven when it came. What the stream's
+// own events name was. A child of an index was, if its Image was made by a push: one that
+// somebody imported may name anything, and a sparse index makes it local.
+func (s *Scope) wasPushed(ctx context.Context, name string) (bool, error) {
+	for _, parent := range s.layers.value.Images {
+		if !slices.Contains(parent.Manifests, name) {
+			continue
+		}
+		image, err := s.api.Image(ctx, name)
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, imageapi.Unavailable(err)
+		}
+		return image.Annotations[imagev1.ManagedByAlaudaAnnotation] == "true", nil
+	}
+	return true, nil
 }
 
 // canonicalOf finds the canonical digest of a blob that its manifest names by another
