@@ -41,6 +41,6 @@ func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 	e := start(t)
 	large := make([]byte, 32<<20)
 	for range 5 {
-		e.do(call{method: "PATCH", path: "/v2/team/app/blobs/uploads/123e4567-e89b-42d3-a456-426614174000", body: large, token: "bad"}).want(401, "UNAUTHORIZED")
+		e.putManifest(repo, "v1", large, ociManifest).want(413, "MANIFEST_INVALID")
 	}
 }
