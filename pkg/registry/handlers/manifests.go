@@ -71,20 +71,11 @@ func (h *Handlers) readManifest(req *request, requested, canonical digest.Digest
 	if err != nil {
 		return nil, "", err
 	}
-	return raw, mediaTypeOf(raw), nil
+	return raw, manifest.TypeOf(raw), nil
 }
 
 func notStored(req *request, requested digest.Digest) error {
 	return membership.ManifestUnknown("manifest %s of %s is not in the store of this registry", requested, req.route.Name)
-}
-
-// mediaTypeOf reads the type of stored bytes. They were checked when they were pushed.
-func mediaTypeOf(raw []byte) string {
-	parsed, err := manifest.Parse(raw, "")
-	if err != nil {
-		return manifest.OCIManifest
-	}
-	return parsed.MediaType
 }
 
 // childFor finds the linux/amd64 child for a client that takes single manifests only.
