@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -326,4 +327,24 @@ func FuzzCredential(f *testing.F) {
 			t.Fatalf("header %q gave an empty token", header)
 		}
 	})
+}
+
+// Whoever has no credentials can make up tokens. They must not push those out that were found good.
+func TestMadeUpTokensPushOutNoGoodOne(t *testing.T) {
+	f := newFixture(t)
+	f.reviewer.AddToken("good", auth.Identity{Username: "dev"})
+	for i := range 5000 {
+		if i == 0 {
+			if _, err := f.authenticator.Token(t.Context(), "good"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.authenticator.Token(t.Context(), "bad"+strconv.Itoa(i)); !errors.Is(err, auth.ErrInvalidCredentials) {
+			t.Fatal(err)
+		}
+	}
+	before := f.reviewer.TokenReviews()
+	if _, err := f.authenticator.Token(t.Context(), "good"); err != nil || f.reviewer.TokenReviews() != before {
+		t.Errorf("the good token was reviewed again: %v", err)
+	}
 }

@@ -59,6 +59,8 @@ type Authenticator struct {
 	reviewer Reviewer
 	options  Options
 	cache    *cache[TokenResult]
+	// failures is apart, so that a flood of made-up tokens pushes out no good one.
+	failures *cache[TokenResult]
 	flight   singleflight.Group
 }
 
@@ -67,7 +69,7 @@ func NewAuthenticator(reviewer Reviewer, options Options) (*Authenticator, error
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	return &Authenticator{reviewer: reviewer, options: options, cache: newCache[TokenResult](tokenCacheSize, options.Now)}, nil
+	return &Authenticator{reviewer: reviewer, options: options, cache: newCache[TokenResult](tokenCacheSize, options.Now), failures: newCache[TokenResult](tokenCacheSize, options.Now)}, nil
 }
 
 // Authenticate reads the Authorization header. It returns ErrNoCredentials,
@@ -128,9 +130,11 @@ func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, 
 	}
 	sum := sha256.Sum256([]byte(token))
 	key := hex.EncodeToString(sum[:]) + strings.Join(audiences, " ")
-	if result, ok := a.cache.get(key); ok {
-		a.observeCache(ResultHit)
-		return result, nil
+	for _, known := range []*cache[TokenResult]{a.cache, a.failures} {
+		if result, ok := known.get(key); ok {
+			a.observeCache(ResultHit)
+			return result, nil
+		}
 	}
 	a.observeCache(ResultMiss)
 	result, err := shared(ctx, &a.flight, key, func(ctx context.Context) (TokenResult, error) {
@@ -152,16 +156,16 @@ func (a *Authenticator) ask(ctx context.Context, token string, parsed claims, au
 	}
 	result.Identity.PullOnly = result.Authenticated && len(audiences) > 0 && parsed.Kubernetes.Secret.Name != ""
 	now, ttl := a.options.Now(), a.options.TokenFailureTTL
-	outcome := ResultDenied
+	outcome, kept := ResultDenied, a.failures
 	if result.Authenticated {
-		ttl, outcome = a.options.TokenTTL, ResultAllowed
+		ttl, outcome, kept = a.options.TokenTTL, ResultAllowed, a.cache
 	}
 	observe(a.options, KindToken, outcome, start)
 	until := now.Add(ttl)
 	if expiry, ok := parsed.expires(); ok && result.Authenticated && expiry.Before(until) {
 		until = expiry
 	}
-	a.cache.put(key, result, until)
+	kept.put(key, result, until)
 	return result, nil
 }
 
