@@ -6,7 +6,9 @@
 // that one number rules all of them: 0 to 2 is information, 3 and above is debug output. It can be
 // changed while the process runs.
 //
-// Nothing in this package redacts anything: callers never pass tokens, passwords or certificates.
+// Nothing in this package redacts anything: callers never pass tokens, passwords or certificates. The
+// verbosity never goes beyond 7, whatever is asked for: from 8 on client-go logs the bodies of requests,
+// and those hold tokens (TokenReview, TokenRequest) and Secrets.
 package logging
 
 import (
@@ -26,6 +28,9 @@ import (
 // debugVerbosity is the klog verbosity from which debug lines are written.
 const debugVerbosity = 3
 
+// mostVerbosity is the highest verbosity at which no library logs bodies of requests.
+const mostVerbosity = 7
+
 // Logger is a zap logger whose verbosity can be changed at run time.
 type Logger struct {
 	*zap.Logger
@@ -33,7 +38,7 @@ type Logger struct {
 }
 
 // Setup builds the logger of the process, named after the binary, and routes klog, logrus and the
-// standard logger into it. Verbosity is on the klog scale (0 to 10).
+// standard logger into it. Verbosity is on the klog scale; more than 7 means 7.
 func Setup(component string, verbosity int) *Logger {
 	return setup(component, verbosity, os.Stderr)
 }
@@ -75,7 +80,7 @@ func zapLevel(verbosity int) zapcore.Level {
 	if verbosity < debugVerbosity {
 		return zapcore.Level(-min(max(verbosity, 0), debugVerbosity-1))
 	}
-	return zapcore.Level(-min(verbosity, 10))
+	return zapcore.Level(-min(verbosity, mostVerbosity))
 }
 
 // lowercaseLevel writes "info" for V(1) and V(2) and "debug" for anything more detailed: zap has no
@@ -92,7 +97,7 @@ func lowercaseLevel(level zapcore.Level, enc zapcore.PrimitiveArrayEncoder) {
 
 func setKlogVerbosity(verbosity int) {
 	var level klog.Level
-	if err := level.Set(strconv.Itoa(max(verbosity, 0))); err != nil {
+	if err := level.Set(strconv.Itoa(min(max(verbosity, 0), mostVerbosity))); err != nil {
 		panic(fmt.Sprintf("klog refused verbosity %d: %v", verbosity, err)) // cannot happen: an integer is always accepted
 	}
 }

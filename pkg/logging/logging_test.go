@@ -79,3 +79,19 @@ func TestVerbosityChangesAtRunTime(t *testing.T) {
 		t.Fatalf("got %+v, want %+v", got, want)
 	}
 }
+
+// From verbosity 8 on client-go logs the bodies of requests, which hold tokens.
+func TestNoVerbosityMakesLibrariesLogBodies(t *testing.T) {
+	var out bytes.Buffer
+	logger := setup("operator", 10, &out)
+	for range 2 {
+		klog.V(7).InfoS("shown")
+		klog.V(8).InfoS("a body")
+		logger.SetVerbosity(8)
+	}
+	for _, got := range lines(t, &out) {
+		if got.Msg != "shown" {
+			t.Errorf("logged %q", got.Msg)
+		}
+	}
+}

@@ -1,11 +1,9 @@
 // Package loglevel makes the operator log as much as spec.operatorLogLevel of Config/cluster asks for, while
 // it runs.
 //
-// In: events of Config. Out: calls of the function that sets the verbosity of the process, on the klog scale,
-// only when it changes. It writes nothing to the cluster. Without a Config it leaves the verbosity as it is.
-//
-// It never goes as far as 8: from there on the client library logs the bodies of requests and answers, and
-// those of the operator hold the pull tokens of every ServiceAccount and the keys of its certificates.
+// In: events of Config. Out: calls of the function that sets the verbosity of the process, on the klog scale
+// 2, 4, 6, 8, only when it changes. It writes nothing to the cluster. Without a Config it leaves the
+// verbosity as it is. That 8 shows no bodies of requests is the care of package logging.
 package loglevel
 
 import (
@@ -19,9 +17,6 @@ import (
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
-// most is the highest verbosity without bodies of requests.
-const most = 7
-
 // Watch follows Config. Events come one after the other, so no lock is needed.
 func Watch(ctx context.Context, configs cache.SharedIndexInformer, set func(verbosity int)) error {
 	current := -1
@@ -30,7 +25,7 @@ func Watch(ctx context.Context, configs cache.SharedIndexInformer, set func(verb
 		if !ok || config.Name != registryv1.SingletonName {
 			return
 		}
-		wanted := min(render.Verbosity(config.Spec.OperatorLogLevel), most)
+		wanted := render.Verbosity(config.Spec.OperatorLogLevel)
 		if wanted == current {
 			return
 		}
