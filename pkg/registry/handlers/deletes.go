@@ -92,17 +92,31 @@ func (h *Handlers) pruneManifest(req *request) error {
 	return empty(req, http.StatusAccepted)
 }
 
-// reaches tells whether the stream leads to the digest or to the subject of it.
+// maxSubjects bounds the way from a referrer to what it is about in the end.
+const maxSubjects = 16
+
+// reaches tells whether the stream leads to the digest, or to what the digest is about: its
+// subject, the subject of that one and so on.
 func (h *Handlers) reaches(req *request, canonical digest.Digest) (bool, error) {
-	reached, err := req.scope.Reaches(req.Context(), canonical)
-	if err != nil || reached {
-		return reached, err
+	ctx := req.Context()
+	for range maxSubjects {
+		reached, err := req.scope.Reaches(ctx, canonical)
+		if err != nil || reached {
+			return reached, err
+		}
+		parsed, err := h.parsed(ctx, canonical)
+		if err != nil || parsed == nil || parsed.Subject == nil {
+			return false, err
+		}
+		canonical = parsed.Subject.Digest
+		linked, err := h.Store.Link(ctx, req.route.Name, store.Revisions, canonical)
+		if err == nil {
+			canonical = linked
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
 	}
-	parsed, err := h.parsed(req.Context(), canonical)
-	if err != nil || parsed == nil || parsed.Subject == nil {
-		return false, err
-	}
-	return req.scope.Reaches(req.Context(), parsed.Subject.Digest)
+	return true, nil // nobody knows, so it stays
 }
 
 // parsed reads a stored manifest; nil when it is not there or not a manifest.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"image.alauda.io/registry/pkg/oci/manifest"
@@ -33,6 +34,9 @@ func (p *push) run(ctx context.Context) error {
 	if err := p.checkReferences(ctx); err != nil {
 		return err
 	}
+	if err := p.findSubject(ctx); err != nil {
+		return err
+	}
 	if err := p.Store.PutManifest(ctx, p.manifest.Raw, p.manifest.Digest); err != nil {
 		return err
 	}
@@ -40,6 +44,25 @@ func (p *push) run(ctx context.Context) error {
 		return err
 	}
 	return p.link(ctx)
+}
+
+// findSubject looks for the canonical digest of a subject that is named by another
+// algorithm: the image API knows no other, and a prune that does not find the subject takes
+// the referrer away.
+func (p *push) findSubject(ctx context.Context) error {
+	subject := p.manifest.Subject
+	if subject == nil || subject.Digest.Algorithm() == digest.SHA256 {
+		return nil
+	}
+	canonical, err := p.Store.Link(ctx, p.req.route.Name, store.Revisions, subject.Digest)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.canonical[subject.Digest] = canonical
+	return nil
 }
 
 // link makes the manifest and what it names readable in the repository. Links that are
