@@ -47,6 +47,7 @@ func TestEveryFormOfUpload(t *testing.T) {
 		},
 		"chunks with the last one in PUT": func(content []byte, digest string) {
 			if len(content) < 3 {
+				e.pushBlob(repo, content) // there is nothing to cut
 				return
 			}
 			half := len(content) / 2
