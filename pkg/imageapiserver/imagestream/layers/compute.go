@@ -89,8 +89,9 @@ func collect(ctx context.Context, index Index, digests []string) (records map[st
 }
 
 // markLocal returns the digests that local history items prove: their own
-// images and what is below, except children that came after the index. An
-// index that came before its child proves nothing about it.
+// images and what is below, except children that came after the index or have
+// not come yet. An index that came before its child proves nothing about it:
+// somebody else may bring the bytes.
 func markLocal(roots map[string]time.Time, records map[string]*Record) map[string]bool {
 	proven := map[string]time.Time{}
 	var visit func(digest string, since time.Time)
@@ -105,7 +106,7 @@ func markLocal(roots map[string]time.Time, records map[string]*Record) map[strin
 		}
 		for _, child := range record.Children {
 			below := records[child]
-			if below != nil && below.Created.After(since.Add(childGrace)) {
+			if below == nil || below.Created.After(since.Add(childGrace)) {
 				continue
 			}
 			visit(child, since)
