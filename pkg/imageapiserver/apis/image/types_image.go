@@ -75,6 +75,8 @@ type ImageLayer struct {
 	MediaType string
 }
 
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
 // ImageSignature is a signature stored with an image.
 type ImageSignature struct {
 	metav1.TypeMeta

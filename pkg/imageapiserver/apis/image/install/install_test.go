@@ -37,6 +37,16 @@ func fuzzFuncs(serializer.CodecFactory) []any {
 			tag.ReferencePolicy.Type = imageapi.LocalTagReferencePolicy
 			tag.ImportPolicy.ImportMode = imageapi.ImportModeLegacy
 		},
+		func(spec *imageapi.RepositoryImportSpec, c randfill.Continue) {
+			c.FillNoCustom(spec)
+			spec.ReferencePolicy.Type = imageapi.LocalTagReferencePolicy
+			spec.ImportPolicy.ImportMode = imageapi.ImportModeLegacy
+		},
+		func(spec *imageapi.ImageImportSpec, c randfill.Continue) {
+			c.FillNoCustom(spec)
+			spec.ReferencePolicy.Type = imageapi.LocalTagReferencePolicy
+			spec.ImportPolicy.ImportMode = imageapi.ImportModeLegacy
+		},
 		func(spec *imageapi.ImageStreamSpec, c randfill.Continue) {
 			c.FillNoCustom(spec)
 			for name, tag := range spec.Tags {
@@ -66,7 +76,10 @@ func TestRoundTrip(t *testing.T) {
 	scheme := scheme(t)
 	codecs := serializer.NewCodecFactory(scheme)
 	filler := fuzzer.FuzzerFor(fuzzer.MergeFuzzerFuncs(metafuzzer.Funcs, fuzzFuncs), rand.NewSource(rand.Int63()), codecs)
-	for _, kind := range []string{"Image", "ImageList", "ImageStream", "ImageStreamList", "ImageStreamLayers", "ImageStreamTag", "ImageStreamTagList", "ImageStreamImage", "ImageStreamMapping"} {
+	for kind, form := range scheme.KnownTypes(imageapi.SchemeGroupVersion) {
+		if !strings.HasSuffix(form.PkgPath(), "/apis/image") {
+			continue
+		}
 		t.Run(kind, func(t *testing.T) {
 			roundtrip.RoundTripSpecificKindWithoutProtobuf(t, imageapi.SchemeGroupVersion.WithKind(kind), scheme, codecs, filler, nil)
 		})
@@ -112,6 +125,31 @@ func TestTagsAreUniqueAndSorted(t *testing.T) {
 	}
 	if names != "abcyz" {
 		t.Errorf("tags are in the order %s", names)
+	}
+}
+
+// The tag of an import is the one that its source writes out.
+func TestImportDefaults(t *testing.T) {
+	codec := serializer.NewCodecFactory(scheme(t)).LegacyCodec(imagev1.SchemeGroupVersion)
+	tests := []struct{ image, tag string }{
+		{`{"from":{"kind":"DockerImage","name":"example.com/a/b:v1"}}`, "v1"},
+		{`{"from":{"kind":"DockerImage","name":"example.com/a/b:v1"},"to":{"name":"other"}}`, "other"},
+		{`{"from":{"kind":"DockerImage","name":"example.com/a/b"}}`, ""},
+		{`{"from":{"kind":"DockerImage","name":"example.com:5000"}}`, ""},
+		{`{"from":{"kind":"DockerImage","name":"not a reference"}}`, ""},
+	}
+	for _, test := range tests {
+		obj, err := runtime.Decode(codec, []byte(`{"apiVersion":"image.alauda.io/v1","kind":"ImageStreamImport","spec":{"import":true,"images":[`+test.image+`]}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, tag := obj.(*imageapi.ImageStreamImport).Spec.Images[0], ""
+		if image.To != nil {
+			tag = image.To.Name
+		}
+		if tag != test.tag || image.ReferencePolicy.Type != imageapi.SourceTagReferencePolicy || image.ImportPolicy.ImportMode != imageapi.ImportModePreserveOriginal {
+			t.Errorf("%s became %+v to %q", test.image, image, tag)
+		}
 	}
 }
 

@@ -33,7 +33,12 @@ func addFieldLabels(scheme *runtime.Scheme) error {
 	if err := scheme.AddFieldLabelConversionFunc(imagev1.SchemeGroupVersion.WithKind("Image"), imageFieldLabel); err != nil {
 		return err
 	}
-	return scheme.AddFieldLabelConversionFunc(imagev1.SchemeGroupVersion.WithKind("ImageStreamTag"), runtime.DefaultMetaV1FieldSelectorConversion)
+	for _, kind := range []string{"ImageStreamTag", "ImageTag"} {
+		if err := scheme.AddFieldLabelConversionFunc(imagev1.SchemeGroupVersion.WithKind(kind), runtime.DefaultMetaV1FieldSelectorConversion); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func streamFieldLabel(label, value string) (string, string, error) {

@@ -46,6 +46,26 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageImportSpec)(nil), (*image.ImageImportSpec)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageImportSpec_To_image_ImageImportSpec(a.(*imagev1.ImageImportSpec), b.(*image.ImageImportSpec), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageImportSpec)(nil), (*imagev1.ImageImportSpec)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageImportSpec_To_v1_ImageImportSpec(a.(*image.ImageImportSpec), b.(*imagev1.ImageImportSpec), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageImportStatus)(nil), (*image.ImageImportStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageImportStatus_To_image_ImageImportStatus(a.(*imagev1.ImageImportStatus), b.(*image.ImageImportStatus), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageImportStatus)(nil), (*imagev1.ImageImportStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageImportStatus_To_v1_ImageImportStatus(a.(*image.ImageImportStatus), b.(*imagev1.ImageImportStatus), scope)
+	}); err != nil {
+		return err
+	}
 	if err := s.AddGeneratedConversionFunc((*imagev1.ImageLayer)(nil), (*image.ImageLayer)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_v1_ImageLayer_To_image_ImageLayer(a.(*imagev1.ImageLayer), b.(*image.ImageLayer), scope)
 	}); err != nil {
@@ -126,6 +146,36 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageStreamImport)(nil), (*image.ImageStreamImport)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageStreamImport_To_image_ImageStreamImport(a.(*imagev1.ImageStreamImport), b.(*image.ImageStreamImport), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageStreamImport)(nil), (*imagev1.ImageStreamImport)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageStreamImport_To_v1_ImageStreamImport(a.(*image.ImageStreamImport), b.(*imagev1.ImageStreamImport), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageStreamImportSpec)(nil), (*image.ImageStreamImportSpec)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageStreamImportSpec_To_image_ImageStreamImportSpec(a.(*imagev1.ImageStreamImportSpec), b.(*image.ImageStreamImportSpec), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageStreamImportSpec)(nil), (*imagev1.ImageStreamImportSpec)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageStreamImportSpec_To_v1_ImageStreamImportSpec(a.(*image.ImageStreamImportSpec), b.(*imagev1.ImageStreamImportSpec), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageStreamImportStatus)(nil), (*image.ImageStreamImportStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageStreamImportStatus_To_image_ImageStreamImportStatus(a.(*imagev1.ImageStreamImportStatus), b.(*image.ImageStreamImportStatus), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageStreamImportStatus)(nil), (*imagev1.ImageStreamImportStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageStreamImportStatus_To_v1_ImageStreamImportStatus(a.(*image.ImageStreamImportStatus), b.(*imagev1.ImageStreamImportStatus), scope)
+	}); err != nil {
+		return err
+	}
 	if err := s.AddGeneratedConversionFunc((*imagev1.ImageStreamLayers)(nil), (*image.ImageStreamLayers)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_v1_ImageStreamLayers_To_image_ImageStreamLayers(a.(*imagev1.ImageStreamLayers), b.(*image.ImageStreamLayers), scope)
 	}); err != nil {
@@ -188,6 +238,56 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}
 	if err := s.AddGeneratedConversionFunc((*image.ImageStreamTagList)(nil), (*imagev1.ImageStreamTagList)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_image_ImageStreamTagList_To_v1_ImageStreamTagList(a.(*image.ImageStreamTagList), b.(*imagev1.ImageStreamTagList), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageTag)(nil), (*image.ImageTag)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageTag_To_image_ImageTag(a.(*imagev1.ImageTag), b.(*image.ImageTag), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageTag)(nil), (*imagev1.ImageTag)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageTag_To_v1_ImageTag(a.(*image.ImageTag), b.(*imagev1.ImageTag), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.ImageTagList)(nil), (*image.ImageTagList)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_ImageTagList_To_image_ImageTagList(a.(*imagev1.ImageTagList), b.(*image.ImageTagList), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.ImageTagList)(nil), (*imagev1.ImageTagList)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_ImageTagList_To_v1_ImageTagList(a.(*image.ImageTagList), b.(*imagev1.ImageTagList), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.NamedTagEventList)(nil), (*image.NamedTagEventList)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_NamedTagEventList_To_image_NamedTagEventList(a.(*imagev1.NamedTagEventList), b.(*image.NamedTagEventList), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.NamedTagEventList)(nil), (*imagev1.NamedTagEventList)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_NamedTagEventList_To_v1_NamedTagEventList(a.(*image.NamedTagEventList), b.(*imagev1.NamedTagEventList), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.RepositoryImportSpec)(nil), (*image.RepositoryImportSpec)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_RepositoryImportSpec_To_image_RepositoryImportSpec(a.(*imagev1.RepositoryImportSpec), b.(*image.RepositoryImportSpec), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.RepositoryImportSpec)(nil), (*imagev1.RepositoryImportSpec)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_RepositoryImportSpec_To_v1_RepositoryImportSpec(a.(*image.RepositoryImportSpec), b.(*imagev1.RepositoryImportSpec), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*imagev1.RepositoryImportStatus)(nil), (*image.RepositoryImportStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1_RepositoryImportStatus_To_image_RepositoryImportStatus(a.(*imagev1.RepositoryImportStatus), b.(*image.RepositoryImportStatus), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*image.RepositoryImportStatus)(nil), (*imagev1.RepositoryImportStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_image_RepositoryImportStatus_To_v1_RepositoryImportStatus(a.(*image.RepositoryImportStatus), b.(*imagev1.RepositoryImportStatus), scope)
 	}); err != nil {
 		return err
 	}
@@ -401,6 +501,88 @@ func autoConvert_image_ImageBlobReferences_To_v1_ImageBlobReferences(in *image.I
 // Convert_image_ImageBlobReferences_To_v1_ImageBlobReferences is an autogenerated conversion function.
 func Convert_image_ImageBlobReferences_To_v1_ImageBlobReferences(in *image.ImageBlobReferences, out *imagev1.ImageBlobReferences, s conversion.Scope) error {
 	return autoConvert_image_ImageBlobReferences_To_v1_ImageBlobReferences(in, out, s)
+}
+
+func autoConvert_v1_ImageImportSpec_To_image_ImageImportSpec(in *imagev1.ImageImportSpec, out *image.ImageImportSpec, s conversion.Scope) error {
+	*out = *(*image.ImageImportSpec)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_v1_ImageImportSpec_To_image_ImageImportSpec is an autogenerated conversion function.
+func Convert_v1_ImageImportSpec_To_image_ImageImportSpec(in *imagev1.ImageImportSpec, out *image.ImageImportSpec, s conversion.Scope) error {
+	return autoConvert_v1_ImageImportSpec_To_image_ImageImportSpec(in, out, s)
+}
+
+func autoConvert_image_ImageImportSpec_To_v1_ImageImportSpec(in *image.ImageImportSpec, out *imagev1.ImageImportSpec, s conversion.Scope) error {
+	*out = *(*imagev1.ImageImportSpec)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_image_ImageImportSpec_To_v1_ImageImportSpec is an autogenerated conversion function.
+func Convert_image_ImageImportSpec_To_v1_ImageImportSpec(in *image.ImageImportSpec, out *imagev1.ImageImportSpec, s conversion.Scope) error {
+	return autoConvert_image_ImageImportSpec_To_v1_ImageImportSpec(in, out, s)
+}
+
+func autoConvert_v1_ImageImportStatus_To_image_ImageImportStatus(in *imagev1.ImageImportStatus, out *image.ImageImportStatus, s conversion.Scope) error {
+	out.Status = in.Status
+	if in.Image != nil {
+		in, out := &in.Image, &out.Image
+		*out = new(image.Image)
+		if err := Convert_v1_Image_To_image_Image(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Image = nil
+	}
+	out.Tag = in.Tag
+	if in.Manifests != nil {
+		in, out := &in.Manifests, &out.Manifests
+		*out = make([]image.Image, len(*in))
+		for i := range *in {
+			if err := Convert_v1_Image_To_image_Image(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Manifests = nil
+	}
+	return nil
+}
+
+// Convert_v1_ImageImportStatus_To_image_ImageImportStatus is an autogenerated conversion function.
+func Convert_v1_ImageImportStatus_To_image_ImageImportStatus(in *imagev1.ImageImportStatus, out *image.ImageImportStatus, s conversion.Scope) error {
+	return autoConvert_v1_ImageImportStatus_To_image_ImageImportStatus(in, out, s)
+}
+
+func autoConvert_image_ImageImportStatus_To_v1_ImageImportStatus(in *image.ImageImportStatus, out *imagev1.ImageImportStatus, s conversion.Scope) error {
+	out.Status = in.Status
+	if in.Image != nil {
+		in, out := &in.Image, &out.Image
+		*out = new(imagev1.Image)
+		if err := Convert_image_Image_To_v1_Image(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Image = nil
+	}
+	out.Tag = in.Tag
+	if in.Manifests != nil {
+		in, out := &in.Manifests, &out.Manifests
+		*out = make([]imagev1.Image, len(*in))
+		for i := range *in {
+			if err := Convert_image_Image_To_v1_Image(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Manifests = nil
+	}
+	return nil
+}
+
+// Convert_image_ImageImportStatus_To_v1_ImageImportStatus is an autogenerated conversion function.
+func Convert_image_ImageImportStatus_To_v1_ImageImportStatus(in *image.ImageImportStatus, out *imagev1.ImageImportStatus, s conversion.Scope) error {
+	return autoConvert_image_ImageImportStatus_To_v1_ImageImportStatus(in, out, s)
 }
 
 func autoConvert_v1_ImageLayer_To_image_ImageLayer(in *imagev1.ImageLayer, out *image.ImageLayer, s conversion.Scope) error {
@@ -617,6 +799,134 @@ func autoConvert_image_ImageStreamImage_To_v1_ImageStreamImage(in *image.ImageSt
 // Convert_image_ImageStreamImage_To_v1_ImageStreamImage is an autogenerated conversion function.
 func Convert_image_ImageStreamImage_To_v1_ImageStreamImage(in *image.ImageStreamImage, out *imagev1.ImageStreamImage, s conversion.Scope) error {
 	return autoConvert_image_ImageStreamImage_To_v1_ImageStreamImage(in, out, s)
+}
+
+func autoConvert_v1_ImageStreamImport_To_image_ImageStreamImport(in *imagev1.ImageStreamImport, out *image.ImageStreamImport, s conversion.Scope) error {
+	out.ObjectMeta = in.ObjectMeta
+	if err := Convert_v1_ImageStreamImportSpec_To_image_ImageStreamImportSpec(&in.Spec, &out.Spec, s); err != nil {
+		return err
+	}
+	if err := Convert_v1_ImageStreamImportStatus_To_image_ImageStreamImportStatus(&in.Status, &out.Status, s); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Convert_v1_ImageStreamImport_To_image_ImageStreamImport is an autogenerated conversion function.
+func Convert_v1_ImageStreamImport_To_image_ImageStreamImport(in *imagev1.ImageStreamImport, out *image.ImageStreamImport, s conversion.Scope) error {
+	return autoConvert_v1_ImageStreamImport_To_image_ImageStreamImport(in, out, s)
+}
+
+func autoConvert_image_ImageStreamImport_To_v1_ImageStreamImport(in *image.ImageStreamImport, out *imagev1.ImageStreamImport, s conversion.Scope) error {
+	out.ObjectMeta = in.ObjectMeta
+	if err := Convert_image_ImageStreamImportSpec_To_v1_ImageStreamImportSpec(&in.Spec, &out.Spec, s); err != nil {
+		return err
+	}
+	if err := Convert_image_ImageStreamImportStatus_To_v1_ImageStreamImportStatus(&in.Status, &out.Status, s); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Convert_image_ImageStreamImport_To_v1_ImageStreamImport is an autogenerated conversion function.
+func Convert_image_ImageStreamImport_To_v1_ImageStreamImport(in *image.ImageStreamImport, out *imagev1.ImageStreamImport, s conversion.Scope) error {
+	return autoConvert_image_ImageStreamImport_To_v1_ImageStreamImport(in, out, s)
+}
+
+func autoConvert_v1_ImageStreamImportSpec_To_image_ImageStreamImportSpec(in *imagev1.ImageStreamImportSpec, out *image.ImageStreamImportSpec, s conversion.Scope) error {
+	*out = *(*image.ImageStreamImportSpec)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_v1_ImageStreamImportSpec_To_image_ImageStreamImportSpec is an autogenerated conversion function.
+func Convert_v1_ImageStreamImportSpec_To_image_ImageStreamImportSpec(in *imagev1.ImageStreamImportSpec, out *image.ImageStreamImportSpec, s conversion.Scope) error {
+	return autoConvert_v1_ImageStreamImportSpec_To_image_ImageStreamImportSpec(in, out, s)
+}
+
+func autoConvert_image_ImageStreamImportSpec_To_v1_ImageStreamImportSpec(in *image.ImageStreamImportSpec, out *imagev1.ImageStreamImportSpec, s conversion.Scope) error {
+	*out = *(*imagev1.ImageStreamImportSpec)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_image_ImageStreamImportSpec_To_v1_ImageStreamImportSpec is an autogenerated conversion function.
+func Convert_image_ImageStreamImportSpec_To_v1_ImageStreamImportSpec(in *image.ImageStreamImportSpec, out *imagev1.ImageStreamImportSpec, s conversion.Scope) error {
+	return autoConvert_image_ImageStreamImportSpec_To_v1_ImageStreamImportSpec(in, out, s)
+}
+
+func autoConvert_v1_ImageStreamImportStatus_To_image_ImageStreamImportStatus(in *imagev1.ImageStreamImportStatus, out *image.ImageStreamImportStatus, s conversion.Scope) error {
+	if in.Import != nil {
+		in, out := &in.Import, &out.Import
+		*out = new(image.ImageStream)
+		if err := Convert_v1_ImageStream_To_image_ImageStream(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Import = nil
+	}
+	if in.Repository != nil {
+		in, out := &in.Repository, &out.Repository
+		*out = new(image.RepositoryImportStatus)
+		if err := Convert_v1_RepositoryImportStatus_To_image_RepositoryImportStatus(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Repository = nil
+	}
+	if in.Images != nil {
+		in, out := &in.Images, &out.Images
+		*out = make([]image.ImageImportStatus, len(*in))
+		for i := range *in {
+			if err := Convert_v1_ImageImportStatus_To_image_ImageImportStatus(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Images = nil
+	}
+	return nil
+}
+
+// Convert_v1_ImageStreamImportStatus_To_image_ImageStreamImportStatus is an autogenerated conversion function.
+func Convert_v1_ImageStreamImportStatus_To_image_ImageStreamImportStatus(in *imagev1.ImageStreamImportStatus, out *image.ImageStreamImportStatus, s conversion.Scope) error {
+	return autoConvert_v1_ImageStreamImportStatus_To_image_ImageStreamImportStatus(in, out, s)
+}
+
+func autoConvert_image_ImageStreamImportStatus_To_v1_ImageStreamImportStatus(in *image.ImageStreamImportStatus, out *imagev1.ImageStreamImportStatus, s conversion.Scope) error {
+	if in.Import != nil {
+		in, out := &in.Import, &out.Import
+		*out = new(imagev1.ImageStream)
+		if err := Convert_image_ImageStream_To_v1_ImageStream(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Import = nil
+	}
+	if in.Repository != nil {
+		in, out := &in.Repository, &out.Repository
+		*out = new(imagev1.RepositoryImportStatus)
+		if err := Convert_image_RepositoryImportStatus_To_v1_RepositoryImportStatus(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Repository = nil
+	}
+	if in.Images != nil {
+		in, out := &in.Images, &out.Images
+		*out = make([]imagev1.ImageImportStatus, len(*in))
+		for i := range *in {
+			if err := Convert_image_ImageImportStatus_To_v1_ImageImportStatus(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Images = nil
+	}
+	return nil
+}
+
+// Convert_image_ImageStreamImportStatus_To_v1_ImageStreamImportStatus is an autogenerated conversion function.
+func Convert_image_ImageStreamImportStatus_To_v1_ImageStreamImportStatus(in *image.ImageStreamImportStatus, out *imagev1.ImageStreamImportStatus, s conversion.Scope) error {
+	return autoConvert_image_ImageStreamImportStatus_To_v1_ImageStreamImportStatus(in, out, s)
 }
 
 func autoConvert_v1_ImageStreamLayers_To_image_ImageStreamLayers(in *imagev1.ImageStreamLayers, out *image.ImageStreamLayers, s conversion.Scope) error {
@@ -847,6 +1157,174 @@ func autoConvert_image_ImageStreamTagList_To_v1_ImageStreamTagList(in *image.Ima
 // Convert_image_ImageStreamTagList_To_v1_ImageStreamTagList is an autogenerated conversion function.
 func Convert_image_ImageStreamTagList_To_v1_ImageStreamTagList(in *image.ImageStreamTagList, out *imagev1.ImageStreamTagList, s conversion.Scope) error {
 	return autoConvert_image_ImageStreamTagList_To_v1_ImageStreamTagList(in, out, s)
+}
+
+func autoConvert_v1_ImageTag_To_image_ImageTag(in *imagev1.ImageTag, out *image.ImageTag, s conversion.Scope) error {
+	out.ObjectMeta = in.ObjectMeta
+	out.Spec = (*image.TagReference)(unsafe.Pointer(in.Spec))
+	out.Status = (*image.NamedTagEventList)(unsafe.Pointer(in.Status))
+	if in.Image != nil {
+		in, out := &in.Image, &out.Image
+		*out = new(image.Image)
+		if err := Convert_v1_Image_To_image_Image(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Image = nil
+	}
+	return nil
+}
+
+// Convert_v1_ImageTag_To_image_ImageTag is an autogenerated conversion function.
+func Convert_v1_ImageTag_To_image_ImageTag(in *imagev1.ImageTag, out *image.ImageTag, s conversion.Scope) error {
+	return autoConvert_v1_ImageTag_To_image_ImageTag(in, out, s)
+}
+
+func autoConvert_image_ImageTag_To_v1_ImageTag(in *image.ImageTag, out *imagev1.ImageTag, s conversion.Scope) error {
+	out.ObjectMeta = in.ObjectMeta
+	out.Spec = (*imagev1.TagReference)(unsafe.Pointer(in.Spec))
+	out.Status = (*imagev1.NamedTagEventList)(unsafe.Pointer(in.Status))
+	if in.Image != nil {
+		in, out := &in.Image, &out.Image
+		*out = new(imagev1.Image)
+		if err := Convert_image_Image_To_v1_Image(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Image = nil
+	}
+	return nil
+}
+
+// Convert_image_ImageTag_To_v1_ImageTag is an autogenerated conversion function.
+func Convert_image_ImageTag_To_v1_ImageTag(in *image.ImageTag, out *imagev1.ImageTag, s conversion.Scope) error {
+	return autoConvert_image_ImageTag_To_v1_ImageTag(in, out, s)
+}
+
+func autoConvert_v1_ImageTagList_To_image_ImageTagList(in *imagev1.ImageTagList, out *image.ImageTagList, s conversion.Scope) error {
+	out.ListMeta = in.ListMeta
+	if in.Items != nil {
+		in, out := &in.Items, &out.Items
+		*out = make([]image.ImageTag, len(*in))
+		for i := range *in {
+			if err := Convert_v1_ImageTag_To_image_ImageTag(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Items = nil
+	}
+	return nil
+}
+
+// Convert_v1_ImageTagList_To_image_ImageTagList is an autogenerated conversion function.
+func Convert_v1_ImageTagList_To_image_ImageTagList(in *imagev1.ImageTagList, out *image.ImageTagList, s conversion.Scope) error {
+	return autoConvert_v1_ImageTagList_To_image_ImageTagList(in, out, s)
+}
+
+func autoConvert_image_ImageTagList_To_v1_ImageTagList(in *image.ImageTagList, out *imagev1.ImageTagList, s conversion.Scope) error {
+	out.ListMeta = in.ListMeta
+	if in.Items != nil {
+		in, out := &in.Items, &out.Items
+		*out = make([]imagev1.ImageTag, len(*in))
+		for i := range *in {
+			if err := Convert_image_ImageTag_To_v1_ImageTag(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Items = nil
+	}
+	return nil
+}
+
+// Convert_image_ImageTagList_To_v1_ImageTagList is an autogenerated conversion function.
+func Convert_image_ImageTagList_To_v1_ImageTagList(in *image.ImageTagList, out *imagev1.ImageTagList, s conversion.Scope) error {
+	return autoConvert_image_ImageTagList_To_v1_ImageTagList(in, out, s)
+}
+
+func autoConvert_v1_NamedTagEventList_To_image_NamedTagEventList(in *imagev1.NamedTagEventList, out *image.NamedTagEventList, s conversion.Scope) error {
+	*out = *(*image.NamedTagEventList)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_v1_NamedTagEventList_To_image_NamedTagEventList is an autogenerated conversion function.
+func Convert_v1_NamedTagEventList_To_image_NamedTagEventList(in *imagev1.NamedTagEventList, out *image.NamedTagEventList, s conversion.Scope) error {
+	return autoConvert_v1_NamedTagEventList_To_image_NamedTagEventList(in, out, s)
+}
+
+func autoConvert_image_NamedTagEventList_To_v1_NamedTagEventList(in *image.NamedTagEventList, out *imagev1.NamedTagEventList, s conversion.Scope) error {
+	*out = *(*imagev1.NamedTagEventList)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_image_NamedTagEventList_To_v1_NamedTagEventList is an autogenerated conversion function.
+func Convert_image_NamedTagEventList_To_v1_NamedTagEventList(in *image.NamedTagEventList, out *imagev1.NamedTagEventList, s conversion.Scope) error {
+	return autoConvert_image_NamedTagEventList_To_v1_NamedTagEventList(in, out, s)
+}
+
+func autoConvert_v1_RepositoryImportSpec_To_image_RepositoryImportSpec(in *imagev1.RepositoryImportSpec, out *image.RepositoryImportSpec, s conversion.Scope) error {
+	*out = *(*image.RepositoryImportSpec)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_v1_RepositoryImportSpec_To_image_RepositoryImportSpec is an autogenerated conversion function.
+func Convert_v1_RepositoryImportSpec_To_image_RepositoryImportSpec(in *imagev1.RepositoryImportSpec, out *image.RepositoryImportSpec, s conversion.Scope) error {
+	return autoConvert_v1_RepositoryImportSpec_To_image_RepositoryImportSpec(in, out, s)
+}
+
+func autoConvert_image_RepositoryImportSpec_To_v1_RepositoryImportSpec(in *image.RepositoryImportSpec, out *imagev1.RepositoryImportSpec, s conversion.Scope) error {
+	*out = *(*imagev1.RepositoryImportSpec)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_image_RepositoryImportSpec_To_v1_RepositoryImportSpec is an autogenerated conversion function.
+func Convert_image_RepositoryImportSpec_To_v1_RepositoryImportSpec(in *image.RepositoryImportSpec, out *imagev1.RepositoryImportSpec, s conversion.Scope) error {
+	return autoConvert_image_RepositoryImportSpec_To_v1_RepositoryImportSpec(in, out, s)
+}
+
+func autoConvert_v1_RepositoryImportStatus_To_image_RepositoryImportStatus(in *imagev1.RepositoryImportStatus, out *image.RepositoryImportStatus, s conversion.Scope) error {
+	out.Status = in.Status
+	if in.Images != nil {
+		in, out := &in.Images, &out.Images
+		*out = make([]image.ImageImportStatus, len(*in))
+		for i := range *in {
+			if err := Convert_v1_ImageImportStatus_To_image_ImageImportStatus(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Images = nil
+	}
+	out.AdditionalTags = *(*[]string)(unsafe.Pointer(&in.AdditionalTags))
+	return nil
+}
+
+// Convert_v1_RepositoryImportStatus_To_image_RepositoryImportStatus is an autogenerated conversion function.
+func Convert_v1_RepositoryImportStatus_To_image_RepositoryImportStatus(in *imagev1.RepositoryImportStatus, out *image.RepositoryImportStatus, s conversion.Scope) error {
+	return autoConvert_v1_RepositoryImportStatus_To_image_RepositoryImportStatus(in, out, s)
+}
+
+func autoConvert_image_RepositoryImportStatus_To_v1_RepositoryImportStatus(in *image.RepositoryImportStatus, out *imagev1.RepositoryImportStatus, s conversion.Scope) error {
+	out.Status = in.Status
+	if in.Images != nil {
+		in, out := &in.Images, &out.Images
+		*out = make([]imagev1.ImageImportStatus, len(*in))
+		for i := range *in {
+			if err := Convert_image_ImageImportStatus_To_v1_ImageImportStatus(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Images = nil
+	}
+	out.AdditionalTags = *(*[]string)(unsafe.Pointer(&in.AdditionalTags))
+	return nil
+}
+
+// Convert_image_RepositoryImportStatus_To_v1_RepositoryImportStatus is an autogenerated conversion function.
+func Convert_image_RepositoryImportStatus_To_v1_RepositoryImportStatus(in *image.RepositoryImportStatus, out *imagev1.RepositoryImportStatus, s conversion.Scope) error {
+	return autoConvert_image_RepositoryImportStatus_To_v1_RepositoryImportStatus(in, out, s)
 }
 
 func autoConvert_v1_SecretList_To_image_SecretList(in *imagev1.SecretList, out *image.SecretList, s conversion.Scope) error {
