@@ -33,7 +33,8 @@ type Config struct {
 	compressor *compress.Compressor
 	client     kubernetes.Interface
 	// clusterDomain is the DNS domain behind ".svc" in the names of the cluster's services.
-	clusterDomain string
+	clusterDomain     string
+	controllerOptions *ControllerOptions
 }
 
 // NewConfig turns options into a configuration. It talks to the cluster: it checks its version and
@@ -57,7 +58,7 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 	c := &Config{
 		generic: genericapiserver.NewRecommendedConfig(codecs.Factory),
 		codecs:  codecs, source: source, compressor: compressor,
-		clusterDomain: clusterDomain(o.ResolvConf),
+		clusterDomain: clusterDomain(o.ResolvConf), controllerOptions: o.Controllers,
 	}
 	if err := o.Run.ApplyTo(&c.generic.Config); err != nil {
 		return nil, err

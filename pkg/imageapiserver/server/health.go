@@ -54,7 +54,10 @@ func requestHeaderCheck(ca caContent) healthz.HealthChecker {
 	})
 }
 
-var errIndexNotSynced = errors.New("the first list of Images is not complete")
+var (
+	errIndexNotSynced   = errors.New("the first list of Images is not complete")
+	errStreamsNotSynced = errors.New("the first list of ImageStreams is not complete")
+)
 
 func layerIndexCheck(index *layerindex.Index) healthz.HealthChecker {
 	return healthz.NamedCheck("image-layer-index", func(*http.Request) error {

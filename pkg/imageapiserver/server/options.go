@@ -60,6 +60,8 @@ type Options struct {
 	ResolvConf string
 	// Compression says whether objects are written compressed.
 	Compression bool
+	// Controllers say what runs beside the requests.
+	Controllers *ControllerOptions
 
 	Run            *genericoptions.ServerRunOptions
 	Etcd           *genericoptions.EtcdOptions
@@ -99,7 +101,8 @@ func NewOptions() *Options {
 
 	return &Options{
 		ConfigFile: defaultConfigFile, Storage: StorageCRD, Compression: true, ResolvConf: resolvConfFile,
-		Run: run, Etcd: etcd, SecureServing: serving.WithLoopback(),
+		Controllers: newControllerOptions(),
+		Run:         run, Etcd: etcd, SecureServing: serving.WithLoopback(),
 		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
 		Audit:          genericoptions.NewAuditOptions(),
@@ -117,6 +120,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Storage, "image-storage", o.Storage, "Where images and image streams are stored: crd (hidden custom resources in the cluster) or etcd (--etcd-servers).")
 	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Reserved for the local-lookup webhook; nothing listens there yet.")
 	flags.BoolVar(&o.Compression, "storage-compression", o.Compression, "Write objects compressed. Both forms can always be read.")
+	o.Controllers.addFlags(flags)
 	o.Run.AddUniversalFlags(flags)
 	o.Etcd.AddFlags(flags)
 	o.SecureServing.AddFlags(flags)
@@ -161,7 +165,7 @@ func (o *Options) Validate() error {
 		problems = append(problems, fmt.Errorf("--webhook-port=%d is not a port, nor 0", o.WebhookPort))
 	}
 	for _, part := range [][]error{
-		o.Run.Validate(), o.SecureServing.Validate(), o.Authentication.Validate(), o.Authorization.Validate(),
+		o.Controllers.validate(), o.Run.Validate(), o.SecureServing.Validate(), o.Authentication.Validate(), o.Authorization.Validate(),
 		o.Audit.Validate(), o.Features.Validate(), o.CoreAPI.Validate(), o.Admission.Validate(),
 		o.EgressSelector.Validate(), o.Traces.Validate(),
 	} {

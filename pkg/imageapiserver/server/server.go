@@ -11,6 +11,7 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
 	"image.alauda.io/registry/pkg/imageapiserver/layerindex"
 	"image.alauda.io/registry/pkg/imageapiserver/serverconfig"
+	"image.alauda.io/registry/pkg/imageapiserver/streaminformer"
 )
 
 // CompletedConfig is a configuration from which a server can be built.
@@ -27,6 +28,7 @@ func (c *Config) Complete() CompletedConfig {
 // Server is the API server with its in-memory copies.
 type Server struct {
 	generic *genericapiserver.GenericAPIServer
+	group   *apigroup.Group
 }
 
 // New builds the server. Nothing runs yet.
@@ -57,7 +59,12 @@ func (c CompletedConfig) New() (*Server, error) {
 	if err := generic.AddReadyzChecks(layerIndexCheck(index)); err != nil {
 		return nil, err
 	}
-	return &Server{generic: generic}, addHooks(generic, index, c.source)
+	s := &Server{generic: generic, group: group}
+	background := &background{Server: s, config: c, streams: streaminformer.New(group.Streams)}
+	if err := background.addControllers(generic); err != nil {
+		return nil, err
+	}
+	return s, addHooks(generic, index, c.source)
 }
 
 // addHooks starts what runs beside the requests. The hooks return at once: the library counts a hook
