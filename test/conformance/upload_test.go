@@ -228,7 +228,7 @@ func TestMount(t *testing.T) {
 	mount(own, "").want(202)
 }
 
-// Behaviour 12 of blob reads: ranges and conditions.
+// Ranges and conditions of blob reads.
 func TestBlobReads(t *testing.T) {
 	e := start(t)
 	content := []byte("0123456789")

@@ -387,7 +387,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// Behaviour 38.
+// What one pass costs on a node with as many hosts as there may be.
 func BenchmarkPassWith1000Hosts(b *testing.B) {
 	n := newNode(b, listening)
 	for i := range 1000 {
