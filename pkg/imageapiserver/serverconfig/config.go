@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	configv1 "image.alauda.io/api/config/v1"
+	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 )
 
 // Parse decodes YAML or JSON, fills in defaults and validates.
@@ -84,8 +85,8 @@ func validateImport(c *configv1.ImageImportConfig, refuse func(field, format str
 		}
 	}
 	for i, registry := range c.AllowedRegistriesForImport {
-		if name := registry.DomainName; name == "" || !strings.Contains(name, "[") && strings.Count(name, ":") > 1 {
-			refuse(fmt.Sprintf("imageImport.allowedRegistriesForImport[%d].domainName", i), "%q is not host or host:port", name)
+		if _, err := allowlist.ParseEntry(registry); err != nil {
+			refuse(fmt.Sprintf("imageImport.allowedRegistriesForImport[%d].domainName", i), "%v", err)
 		}
 	}
 	for i := range c.Mirrors {
