@@ -13,7 +13,9 @@ NODES ?= 2
 REGISTRY ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 # At most two packages under test at a time: most of them start servers of their own.
-TEST := $(OUTPUT)/bin/gotestsum --format pkgname-and-test-fails --
+# Each run leaves its results in a file, from which the list of behaviours is made.
+TEST := $(OUTPUT)/bin/gotestsum --format pkgname-and-test-fails
+RESULTS := $(OUTPUT)/tests
 
 .PHONY: help
 help: ## list the commands
@@ -75,19 +77,26 @@ $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 
 .PHONY: test-unit
 test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
-	@$(TEST) ./... image.alauda.io/api/... image.alauda.io/client-go/...
-	@cd hack/devcluster && GOWORK=off ../../$(TEST) ./...
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/unit.json -- ./... image.alauda.io/api/... image.alauda.io/client-go/...
+	@cd hack/devcluster && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/devcluster.json -- ./...
 
 .PHONY: test-component
 test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum ## tests against a real kube-apiserver and etcd
-	@$(TEST) -tags component -p 2 $$(hack/packages-with-tag.sh component)
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/component.json -- -tags component -p 2 $$(hack/packages-with-tag.sh component)
 
 .PHONY: test-e2e
 test-e2e: up $(OUTPUT)/bin/gotestsum ## tests with Pods and real clients on the development cluster
-	@$(TEST) -tags e2e -count=1 -timeout 30m ./test/e2e/...
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/e2e.json -- -tags e2e -count=1 -timeout 30m ./test/e2e/...
+
+.PHONY: behaviours
+behaviours: ## which behaviours of the specifications are tested, after the tests have run
+	@$(GO) run ./hack/behaviours
 
 .PHONY: test
-test: verify test-unit test-component test-e2e ## everything
+test: verify test-unit test-component test-e2e behaviours ## everything
 
 .PHONY: bench
 bench: ## benchmarks

@@ -103,6 +103,7 @@ func pullSecretToken(t *testing.T, namespace, account string) string {
 	return token
 }
 
+// Behaviour registry 57.
 func TestPullSecretsPullImagesAndNothingElse(t *testing.T) {
 	namespace := shared.namespace(t, "secret")
 	digest := pushRandomImage(t, namespace+"/app:v1", shared.pusher(t, namespace))
@@ -124,6 +125,7 @@ func TestPullSecretsPullImagesAndNothingElse(t *testing.T) {
 	}
 }
 
+// Behaviour operator 60.
 func TestServiceAccountGetsAPullSecret(t *testing.T) {
 	namespace := shared.namespace(t, "team-b")
 	shared.shell(t, "kubectl create serviceaccount app-puller -n "+namespace)

@@ -24,6 +24,8 @@ const bridgeAddress = "198.18.0.1"
 
 // TestInstallOnTheClusterOfTheKubeconfig installs as on anybody's cluster: the images come from a
 // registry that the nodes trust, over TLS.
+//
+// Behaviour operator 12.
 func TestInstallOnTheClusterOfTheKubeconfig(t *testing.T) {
 	host, ca := serveImages(t)
 	for _, node := range nodes(t) {

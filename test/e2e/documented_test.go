@@ -24,6 +24,7 @@ func TestDocumentedNamespacePreparation(t *testing.T) {
   --timeout=300s`)
 }
 
+// Behaviour operator 88.
 func TestDocumentedEnabling(t *testing.T) {
 	shared.shell(t, `kubectl patch configs.imageregistry.operator.alauda.io cluster \
   --type=merge \
@@ -44,6 +45,7 @@ func TestDocumentedEnabling(t *testing.T) {
 	}
 }
 
+// Behaviour operator 88.
 func TestDocumentedStatusCommands(t *testing.T) {
 	for _, command := range []string{
 		"kubectl -n image-registry-system get deploy cluster-image-registry-operator image-registry image-api-server",

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// Behaviour image-api 59.
 func TestNamespaceDeletionCleansItsStreams(t *testing.T) {
 	namespace := shared.namespace(t, "gone")
 	pushRandomImage(t, namespace+"/app:v1", shared.pusher(t, namespace))
@@ -34,6 +35,7 @@ func TestNamespaceDeletionCleansItsStreams(t *testing.T) {
 	}
 }
 
+// Behaviour image-api 59. Behaviours operator 17 and 19.
 func TestRemovedTakesTheDataPlaneAwayAndManagedBringsItBack(t *testing.T) {
 	namespace := shared.namespace(t, "kept")
 	auth := shared.pusher(t, namespace)

@@ -90,6 +90,7 @@ func waitReady(t *testing.T, namespace, name string) {
 	})
 }
 
+// Behaviour registry 100, with containerd.
 func TestPodsOnEveryNodePullByServiceName(t *testing.T) {
 	namespace := shared.namespace(t, "pods")
 	pushSample(t, namespace+"/hello:v1", shared.pusher(t, namespace))

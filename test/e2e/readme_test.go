@@ -63,6 +63,8 @@ func TestReadmeCommands(t *testing.T) {
 }
 
 // TestCommandsOfTheGuides runs the commands that the administrators' pages show.
+//
+// Behaviour operator 88, as far as pages exist.
 func TestCommandsOfTheGuides(t *testing.T) {
 	for _, page := range []string{"docs/configure.md", "docs/operate.md"} {
 		for _, block := range readmeBlocks(t, page) {

@@ -182,6 +182,7 @@ func TestRunServesAndEndsInOrder(t *testing.T) {
 	}
 }
 
+// Behaviour 96, the bounds of labels.
 func TestMetricLabelsAreBounded(t *testing.T) {
 	if got := methodLabel("INVENTED"); got != "other" {
 		t.Errorf("label %q", got)

@@ -43,6 +43,8 @@ func (f *fixture) resumed(t *testing.T, id string) *Upload {
 
 // Two replicas on one file system: whoever may still write to the file of a session could change a blob that the
 // other has verified.
+//
+// Behaviour 13.
 func TestOneWriterOfASessionOnAllReplicas(t *testing.T) {
 	a := newFixture(t)
 	replica, err := New(t.Context(), a.driver, Options{Now: a.clock})

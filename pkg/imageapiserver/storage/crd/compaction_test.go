@@ -15,6 +15,8 @@ import (
 
 // TestConformanceWithCompaction runs what compacts etcd or counts its revisions. Kube-apiserver has no
 // watch cache here, which would answer for revisions that are gone, and writes no lease of its own.
+//
+// Behaviour 57.
 func TestConformanceWithCompaction(t *testing.T) {
 	cp := controlplane.Start(t, controlplane.WithAPIServerFlags("--disable-admission-plugins=NamespaceLifecycle",
 		"--watch-cache=false", "--etcd-compaction-interval=0", "--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false"))

@@ -218,6 +218,7 @@ func (s *suiteStore) stored(ctx context.Context, t *testing.T, key string) {
 var _ storagetesting.InterfaceWithPrefixTransformer = (*suiteStore)(nil)
 var _ value.Transformer = (*storagetesting.PrefixTransformer)(nil)
 
+// Behaviour 57.
 func TestConformance(t *testing.T) {
 	ignoreCalls := func(*testing.T, uint64, uint64) {}
 	// Any write to the cluster moves the resource version.

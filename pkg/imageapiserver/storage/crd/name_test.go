@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
+// Behaviour 57, the names.
 func TestRecordName(t *testing.T) {
 	digest := strings.Repeat("0a", 32)
 	cases := map[string]string{
@@ -35,6 +36,7 @@ func TestRecordName(t *testing.T) {
 	}
 }
 
+// Behaviour 57, the names.
 func FuzzRecordNameIsValidAndInjective(f *testing.F) {
 	f.Add("my-app", "sha256:abc")
 	f.Add("sha256-x", "x--h-0")
