@@ -11,6 +11,7 @@ import (
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagesecret"
+	"image.alauda.io/registry/pkg/imageapiserver/imagesignature"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/access"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
@@ -18,6 +19,7 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreamimage"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreammapping"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreamtag"
+	"image.alauda.io/registry/pkg/imageapiserver/imagetag"
 )
 
 // Group is the composed API group.
@@ -78,6 +80,8 @@ func New(deps Deps, codecs *Codecs) (*Group, error) {
 		"imagestreams/layers":  group.Layers,
 		"imagestreams/secrets": imagesecret.NewREST(deps.Secrets),
 		"imagestreamtags":      imagestreamtag.NewREST(streams, images, codecs.Scheme, deps.Clock),
+		"imagetags":            imagetag.NewREST(streams, images, codecs.Scheme, deps.Clock),
+		"imagesignatures":      imagesignature.NewREST(images, codecs.Scheme),
 		"imagestreamimages":    imagestreamimage.NewREST(streams, group.Layers, images, deps.Clock),
 		"imagestreammappings": imagestreammapping.NewREST(imagestreammapping.Options{
 			Streams: streams,

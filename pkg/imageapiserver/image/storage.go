@@ -70,26 +70,43 @@ func (r *REST) Record(ctx context.Context, image *imageapi.Image, dryRun []strin
 // Change applies fn to the current state of an image. An fn that changes
 // nothing writes nothing.
 func (r *REST) Change(ctx context.Context, name string, fn func(*imageapi.Image)) error {
-	ctx = request.WithNamespace(ctx, metav1.NamespaceNone)
-	_, _, err := r.Store.Update(ctx, name, change{name: name, fn: fn}, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	_, err := r.Mutate(ctx, name, nil, func(image *imageapi.Image) error {
+		fn(image)
+		return nil
+	})
 	return err
 }
 
-// change applies a function to whatever state the store has.
-type change struct {
+// Mutate applies fn to the current state of an image and returns what was
+// stored. fn may be called several times, each time with a fresh copy. An
+// error of fn is returned as it is, and an fn that changes nothing writes
+// nothing.
+func (r *REST) Mutate(ctx context.Context, name string, dryRun []string, fn func(*imageapi.Image) error) (*imageapi.Image, error) {
+	ctx = request.WithNamespace(ctx, metav1.NamespaceNone)
+	obj, _, err := r.Store.Update(ctx, name, mutation{name: name, fn: fn}, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{DryRun: dryRun})
+	if err != nil {
+		return nil, err
+	}
+	return obj.(*imageapi.Image), nil
+}
+
+// mutation applies a function to whatever state the store has.
+type mutation struct {
 	name string
-	fn   func(*imageapi.Image)
+	fn   func(*imageapi.Image) error
 }
 
 // Preconditions are none: the function applies to any state.
-func (change) Preconditions() *metav1.Preconditions { return nil }
+func (mutation) Preconditions() *metav1.Preconditions { return nil }
 
 // UpdatedObject returns the changed copy.
-func (c change) UpdatedObject(_ context.Context, current runtime.Object) (runtime.Object, error) {
+func (m mutation) UpdatedObject(_ context.Context, current runtime.Object) (runtime.Object, error) {
 	image, ok := current.DeepCopyObject().(*imageapi.Image)
 	if !ok {
-		return nil, fmt.Errorf("image %s: the store returned a %T", c.name, current)
+		return nil, fmt.Errorf("image %s: the store returned a %T", m.name, current)
 	}
-	c.fn(image)
+	if err := m.fn(image); err != nil {
+		return nil, err
+	}
 	return image, nil
 }

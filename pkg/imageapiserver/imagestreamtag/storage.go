@@ -5,36 +5,24 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/names"
 	"k8s.io/utils/clock"
 
-	"image.alauda.io/api/image/reference"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/apis/image/table"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/tagview"
 )
-
-// Streams reads and changes image streams of the namespace in ctx.
-type Streams interface {
-	Find(ctx context.Context, name string) (*imageapi.ImageStream, error)
-	FindList(ctx context.Context, options *metainternal.ListOptions) (*imageapi.ImageStreamList, error)
-	Mutate(ctx context.Context, name string, mutation imagestream.Mutation, fn func(*imageapi.ImageStream) error) (*imageapi.ImageStream, bool, error)
-}
-
-// Images reads Images.
-type Images interface {
-	Find(ctx context.Context, name string) (*imageapi.Image, error)
-}
 
 // REST serves imagestreamtags.
 type REST struct {
-	streams  Streams
-	images   Images
+	streams  tagview.Streams
+	images   tagview.Images
 	strategy strategy
 	*table.Convertor
 }
@@ -51,7 +39,7 @@ var (
 )
 
 // NewREST serves tags of streams.
-func NewREST(streams Streams, images Images, typer runtime.ObjectTyper, clock clock.PassiveClock) *REST {
+func NewREST(streams tagview.Streams, images tagview.Images, typer runtime.ObjectTyper, clock clock.PassiveClock) *REST {
 	return &REST{
 		streams:   streams,
 		images:    images,
@@ -80,7 +68,7 @@ func (*REST) GetSingularName() string { return "imagestreamtag" }
 
 // Get returns a tag that points at an image.
 func (r *REST) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
-	streamName, tag, err := split(name)
+	streamName, tag, err := tagview.Split(name)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +78,7 @@ func (r *REST) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runt
 	}
 	event, found := history.Head(stream, tag)
 	if !found || event.Image == "" {
-		return nil, apierrors.NewNotFound(imageapi.Resource("imagestreamtags"), name)
+		return nil, apierrors.NewNotFound(resource(), name)
 	}
 	image, err := r.images.Find(ctx, event.Image)
 	if err != nil {
@@ -106,7 +94,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 	if !ok {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("%T is not an ImageStreamTag", obj))
 	}
-	streamName, name, err := split(tag.Name)
+	streamName, name, err := tagview.Split(tag.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +110,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 	mutation := imagestream.Mutation{AllowCreate: true, DryRun: options.DryRun}
 	stream, _, err := r.streams.Mutate(ctx, streamName, mutation, func(stream *imageapi.ImageStream) error {
 		if _, found := stream.Spec.Tags[name]; found {
-			return apierrors.NewAlreadyExists(imageapi.Resource("imagestreamtags"), tag.Name)
+			return apierrors.NewAlreadyExists(resource(), tag.Name)
 		}
 		setTag(stream, name, tag)
 		return nil
@@ -135,34 +123,11 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 
 // Delete removes a tag from spec and status of its stream.
 func (r *REST) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
-	streamName, tag, err := split(name)
-	if err != nil {
-		return nil, false, err
-	}
-	mutation := imagestream.Mutation{}
-	if options != nil {
-		mutation.DryRun = options.DryRun
-		if conditions := options.Preconditions; conditions != nil {
-			if conditions.UID != nil {
-				mutation.UID = *conditions.UID
-			}
-			if conditions.ResourceVersion != nil {
-				mutation.ResourceVersion = *conditions.ResourceVersion
-			}
+	err := tagview.Remove(ctx, r.streams, resource(), name, options, func(stream *imageapi.ImageStream, tag string) error {
+		if validate == nil {
+			return nil
 		}
-	}
-	_, _, err = r.streams.Mutate(ctx, streamName, mutation, func(stream *imageapi.ImageStream) error {
-		if !exists(stream, tag) {
-			return apierrors.NewNotFound(imageapi.Resource("imagestreamtags"), name)
-		}
-		if validate != nil {
-			if err := validate(ctx, assemble(stream, tag, nil)); err != nil {
-				return err
-			}
-		}
-		delete(stream.Spec.Tags, tag)
-		delete(stream.Status.Tags, tag)
-		return nil
+		return validate(ctx, assemble(stream, tag, nil))
 	})
 	if err != nil {
 		return nil, false, err
@@ -201,10 +166,4 @@ func setTag(stream *imageapi.ImageStream, name string, tag *imageapi.ImageStream
 	stream.Spec.Tags[name] = wanted
 }
 
-func split(name string) (stream, tag string, err error) {
-	stream, tag, err = reference.SplitStreamTag(name)
-	if err != nil {
-		return "", "", apierrors.NewBadRequest("image stream tag " + err.Error())
-	}
-	return stream, tag, nil
-}
+func resource() schema.GroupResource { return imageapi.Resource("imagestreamtags") }

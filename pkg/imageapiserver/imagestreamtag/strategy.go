@@ -78,7 +78,10 @@ func (strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object) 
 	if len(tag.Labels) == 0 {
 		tag.Labels = old.Labels
 	}
-	nameTag(tag)
+	// The object's name says which tag is meant.
+	if _, name, err := reference.SplitStreamTag(tag.Name); err == nil && tag.Tag != nil {
+		tag.Tag.Name = name
+	}
 }
 
 // ValidateUpdate refuses changes of anything but annotations and the tag.
@@ -103,7 +106,7 @@ func fixedMeta(tag *imageapi.ImageStreamTag) metav1.ObjectMeta {
 	return meta
 }
 
-// nameTag forces the name of the spec tag to that in the object's name.
+// nameTag names a spec tag that comes without a name.
 func nameTag(tag *imageapi.ImageStreamTag) {
 	if tag.Tag == nil {
 		return

@@ -11,6 +11,7 @@ import (
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/tagview"
 )
 
 // update is one PUT, PATCH or apply of a tag.
@@ -26,7 +27,7 @@ type update struct {
 // Update sets a tag in the spec of a stream, which is created when there is
 // none. It reports a creation when the spec did not have the tag.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, validate rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	streamName, tag, err := split(name)
+	streamName, tag, err := tagview.Split(name)
 	if err != nil {
 		return nil, false, err
 	}
@@ -64,7 +65,7 @@ func (u *update) apply(ctx context.Context, stream *imageapi.ImageStream) error 
 	if !ok {
 		return apierrors.NewBadRequest(fmt.Sprintf("%T is not an ImageStreamTag", obj))
 	}
-	if err := u.precondition(wanted, stream); err != nil {
+	if err := tagview.CheckVersion(resource(), u.name, wanted.ResourceVersion, u.info.Preconditions(), stream); err != nil {
 		return err
 	}
 	if wanted.Tag == nil && u.added {
@@ -74,24 +75,6 @@ func (u *update) apply(ctx context.Context, stream *imageapi.ImageStream) error 
 		return err
 	}
 	setTag(stream, u.tag, wanted)
-	return nil
-}
-
-func (u *update) precondition(wanted *imageapi.ImageStreamTag, stream *imageapi.ImageStream) error {
-	resource := imageapi.Resource("imagestreamtags")
-	version := wanted.ResourceVersion
-	if u.streamNew {
-		if version != "" {
-			return apierrors.NewNotFound(resource, u.name)
-		}
-		return nil
-	}
-	if version != "" && version != stream.ResourceVersion {
-		return apierrors.NewConflict(resource, u.name, fmt.Errorf("the image stream has resourceVersion %s, not %s: read the tag again", stream.ResourceVersion, version))
-	}
-	if conditions := u.info.Preconditions(); conditions != nil && conditions.UID != nil && *conditions.UID != stream.UID {
-		return apierrors.NewConflict(resource, u.name, fmt.Errorf("the image stream has UID %s, not %s", stream.UID, *conditions.UID))
-	}
 	return nil
 }
 

@@ -3,7 +3,6 @@ package validation
 import (
 	"fmt"
 	"sort"
-	"strings"
 
 	genericvalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -59,7 +58,12 @@ func specRepository(text string, path *field.Path) field.ErrorList {
 
 // SpecTag checks one tag of the spec of stream. name is its key.
 func SpecTag(stream, name string, tag *imageapi.TagReference, path *field.Path) field.ErrorList {
-	errs := TagName(name, path.Child("name"))
+	return append(TagName(name, path.Child("name")), specTagBody(stream, tag, path)...)
+}
+
+// specTagBody checks all but the name of a spec tag.
+func specTagBody(stream string, tag *imageapi.TagReference, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	if tag.From != nil {
 		errs = append(errs, tagSource(stream, tag, path.Child("from"))...)
 		if tag.ImportPolicy.Scheduled && tag.From.Kind != imagev1.KindDockerImage {
@@ -138,31 +142,6 @@ func ImageStreamMapping(mapping *imageapi.ImageStreamMapping) field.ErrorList {
 	errs = append(errs, repositoryLength(mapping.Namespace, mapping.Name)...)
 	errs = append(errs, TagName(mapping.Tag, field.NewPath("tag"))...)
 	return append(errs, Image(&mapping.Image, field.NewPath("image"))...)
-}
-
-// ImageStreamTag checks a tag that is created or updated by itself.
-func ImageStreamTag(tag *imageapi.ImageStreamTag) field.ErrorList {
-	errs := genericvalidation.ValidateObjectMeta(&tag.ObjectMeta, true, anyName, field.NewPath("metadata"))
-	stream, name, err := reference.SplitStreamTag(tag.Name)
-	if err != nil {
-		return append(errs, field.Invalid(field.NewPath("metadata", "name"), tag.Name, err.Error()))
-	}
-	for _, problem := range StreamName(stream, false) {
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), tag.Name, problem))
-	}
-	errs = append(errs, TagName(name, field.NewPath("metadata", "name"))...)
-	if tag.Tag == nil {
-		return errs
-	}
-	for _, problem := range SpecTag(stream, name, tag.Tag, field.NewPath("tag")) {
-		if !strings.HasSuffix(problem.Field, "tag.name") {
-			errs = append(errs, problem)
-		}
-	}
-	if tag.Tag.Name != name {
-		errs = append(errs, field.Invalid(field.NewPath("tag", "name"), tag.Tag.Name, "must be the tag in metadata.name"))
-	}
-	return errs
 }
 
 // anyName leaves the check of a name to the caller.

@@ -37,6 +37,19 @@ func EffectiveCondition(signature *imageapi.ImageSignature, conditionType imagea
 	return effective
 }
 
+// ImageSignature checks a signature that is added by itself.
+func ImageSignature(signature *imageapi.ImageSignature) field.ErrorList {
+	image, _, err := reference.SplitSignature(signature.Name)
+	if err != nil {
+		image = ""
+	}
+	errs := signatureOf(image, signature, nil)
+	for _, problem := range ImageName(image, false) {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), signature.Name, problem))
+	}
+	return errs
+}
+
 // signatures checks the signatures of an image, each by itself and all together.
 func signatures(image *imageapi.Image, path *field.Path) field.ErrorList {
 	if len(image.Signatures) > MaxSignatures {
