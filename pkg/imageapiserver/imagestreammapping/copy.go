@@ -10,7 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
-	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/copying"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
 )
 
@@ -66,81 +66,19 @@ func (r *REST) source(ctx context.Context, mapping *imageapi.ImageStreamMapping,
 	return stream, err
 }
 
-// copied is the event of a copy. It refers to the target's own repository when
-// the content is local to the source, else to what the source says, so that an
-// import stays an import. It has no reference when the source does not contain
-// the image.
+// copied is the event of a copy. It has no reference when the source does not
+// contain the image.
 func (r *REST) copied(ctx context.Context, mapping *imageapi.ImageStreamMapping, source *imageapi.ImageStream) (imageapi.TagEvent, error) {
-	digest := mapping.Image.Name
-	event := imageapi.TagEvent{Created: metav1.NewTime(r.Clock.Now()), Image: digest}
 	contents, err := r.Layers.Layers(ctx, source)
 	if err != nil {
-		return event, err
+		return imageapi.TagEvent{}, err
 	}
-	entry, found := contents.Images[digest]
-	if !found || entry.ImageMissing {
-		return event, nil
-	}
-	if entry.Local {
-		event.DockerImageReference, _ = r.Hosts().PullSpec(mapping.Namespace, mapping.Name, digest)
-		if !wholeIsLocal(contents, digest, map[string]bool{}) {
-			event.Created = r.since(source, digest)
-		}
-		return event, nil
-	}
-	var newest imageapi.TagEvent
-	history.EventsOf(source, digest, func(_ string, event imageapi.TagEvent) {
-		if newest.Image == "" || event.Created.After(newest.Created.Time) {
-			newest = event
-		}
-	})
-	event.DockerImageReference = newest.DockerImageReference
+	event, _, _ := copying.Copy{
+		Source: source, Contents: contents, Digest: mapping.Image.Name,
+		Namespace: mapping.Namespace, Name: mapping.Name,
+		Hosts: r.Hosts(), Now: metav1.NewTime(r.Clock.Now()),
+	}.Event()
 	return event, nil
-}
-
-// wholeIsLocal tells whether all that is below an image in the source is there
-// and local. If it is not, an event of now would prove to the target what the
-// source does not prove: that a child which came after the index was there.
-func wholeIsLocal(contents *imageapi.ImageStreamLayers, digest string, seen map[string]bool) bool {
-	if seen[digest] {
-		return true
-	}
-	seen[digest] = true
-	entry, found := contents.Images[digest]
-	if !found || entry.ImageMissing || !entry.Local {
-		return false
-	}
-	for _, child := range entry.Manifests {
-		if !wholeIsLocal(contents, child, seen) {
-			return false
-		}
-	}
-	return true
-}
-
-// since is the time of the newest event by which a digest is local to the
-// source. Of what is only below an index it is not known by which; then it is
-// that of the oldest local event.
-func (r *REST) since(source *imageapi.ImageStream, digest string) metav1.Time {
-	hosts := r.Hosts()
-	var own, oldest metav1.Time
-	for _, list := range source.Status.Tags {
-		for _, event := range list.Items {
-			if event.Image == "" || !hosts.IsLocal(event.DockerImageReference, source.Namespace, source.Name) {
-				continue
-			}
-			if event.Image == digest && event.Created.After(own.Time) {
-				own = event.Created
-			}
-			if oldest.IsZero() || event.Created.Before(&oldest) {
-				oldest = event.Created
-			}
-		}
-	}
-	if own.IsZero() {
-		return oldest
-	}
-	return own
 }
 
 func refusal(mapping *imageapi.ImageStreamMapping) error {

@@ -41,6 +41,11 @@ func Add(stream *imageapi.ImageStream, tag string, event imageapi.TagEvent, limi
 			return false
 		}
 		if sameImage || sameReference {
+			// The time of an event may prove what was there when it was
+			// made, so a reference never takes over a younger time.
+			if (!sameImage || !sameReference) && event.Created.Before(&head.Created) {
+				head.Created = event.Created
+			}
 			head.Image = event.Image
 			head.DockerImageReference = event.DockerImageReference
 			head.Generation = event.Generation
