@@ -26,6 +26,9 @@ const (
 	SpecAndStatus Part = iota
 	// StatusOnly takes the status; the spec stays. This is for mappings.
 	StatusOnly
+	// Imported is SpecAndStatus, and a stream that is created keeps the status
+	// that the mutation gave it. This is for imports.
+	Imported
 )
 
 // Mutation says how a stream is changed on behalf of another resource.
@@ -77,8 +80,11 @@ func (r *REST) FindList(ctx context.Context, options *metainternal.ListOptions) 
 // fn that changes nothing writes nothing.
 func (r *REST) Mutate(ctx context.Context, name string, mutation Mutation, fn func(*imageapi.ImageStream) error) (stream *imageapi.ImageStream, created bool, err error) {
 	store := r.internal
-	if mutation.Part == StatusOnly {
+	switch mutation.Part {
+	case StatusOnly:
 		store = r.status
+	case Imported:
+		store = r.imported
 	}
 	stamps := mutation.Stamps
 	if stamps == nil {

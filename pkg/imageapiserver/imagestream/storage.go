@@ -39,6 +39,7 @@ type REST struct {
 	*registry.Store
 	status   *registry.Store
 	internal *registry.Store
+	imported *registry.Store
 	resolver *resolver
 	stamper  *lastref.Stamper
 	gate     *gate
@@ -81,7 +82,9 @@ func NewREST(options Options) (*REST, error) {
 	status.UpdateStrategy = statusStrategy{shared}
 	status.ResetFieldsStrategy = statusStrategy{shared}
 	internal.UpdateStrategy = shared
-	r.status, r.internal = &status, &internal
+	imported := internal
+	imported.CreateStrategy = importedStrategy{shared}
+	r.status, r.internal, r.imported = &status, &internal, &imported
 	return r, nil
 }
 
