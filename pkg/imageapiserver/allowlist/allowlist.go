@@ -68,9 +68,12 @@ func New(locations []configv1.RegistryLocation, hosts repository.Hosts) (*List, 
 	return list, nil
 }
 
+// AllowsAll tells whether nothing is ever refused.
+func (l *List) AllowsAll() bool { return l == nil || len(l.entries) == 0 }
+
 // Allows tells whether images may be imported from where ref points.
 func (l *List) Allows(ref reference.DockerImageReference, transport Transport) bool {
-	if len(l.entries) == 0 || l.hosts.Owns(ref.Registry) || l.repositories[repositoryOf(ref)] {
+	if l.AllowsAll() || l.hosts.Owns(ref.Registry) || l.repositories[repositoryOf(ref)] {
 		return true
 	}
 	for _, candidate := range targets(ref, transport) {
@@ -86,7 +89,7 @@ func (l *List) Allows(ref reference.DockerImageReference, transport Transport) b
 // Check refuses, on a field, a reference that is not allowed. What cannot be
 // parsed is left to validation.
 func (l *List) Check(path *field.Path, pullSpec string, transport Transport) *field.Error {
-	if l == nil || len(l.entries) == 0 {
+	if l.AllowsAll() {
 		return nil
 	}
 	ref, err := reference.Parse(pullSpec)
@@ -99,7 +102,7 @@ func (l *List) Check(path *field.Path, pullSpec string, transport Transport) *fi
 // Allowing returns a List that also allows the repositories of the pull specs
 // given. Those that cannot be parsed allow nothing.
 func (l *List) Allowing(pullSpecs []string) *List {
-	if l == nil || len(l.entries) == 0 || len(pullSpecs) == 0 {
+	if l.AllowsAll() || len(pullSpecs) == 0 {
 		return l
 	}
 	more := &List{entries: l.entries, hosts: l.hosts, repositories: make(map[string]bool, len(l.repositories)+len(pullSpecs))}

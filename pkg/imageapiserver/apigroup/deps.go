@@ -18,9 +18,11 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/clock"
 
+	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 	"image.alauda.io/registry/pkg/imageapiserver/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
+	"image.alauda.io/registry/pkg/imageapiserver/quota"
 )
 
 // Deps are what the resources of the group need from the server.
@@ -45,6 +47,10 @@ type Deps struct {
 	// StoredSize returns the size of an encoded stream as it will be stored,
 	// that is, compressed. Nil takes the size of its JSON.
 	StoredSize func(json []byte) (int, error)
+	// Quota admits what streams add to their namespace; nil admits everything.
+	Quota *quota.Gate
+	// AllowedRegistries lists where images may come from; nil is anywhere.
+	AllowedRegistries allowlist.Source
 	// Clock tells the time of events; nil is the real clock.
 	Clock clock.PassiveClock
 }

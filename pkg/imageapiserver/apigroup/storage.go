@@ -60,6 +60,8 @@ func New(deps Deps, codecs *Codecs) (*Group, error) {
 		Access:        reviewer,
 		Stamper:       lastref.NewStamper(images, deps.Clock),
 		Size:          sizer(codecs.Storage, deps.StoredSize),
+		Quota:         deps.Quota,
+		Allowed:       deps.AllowedRegistries,
 		MaxTagHistory: deps.MaxTagHistory,
 		Clock:         deps.Clock,
 	})

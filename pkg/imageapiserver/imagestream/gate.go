@@ -6,14 +6,12 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/rest"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
-	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
+	"image.alauda.io/registry/pkg/imageapiserver/quota"
 )
 
 const (
@@ -31,36 +29,8 @@ type Sizer func(stream *imageapi.ImageStream) (jsonSize, storedSize int, err err
 // attempt to store it.
 type gate struct {
 	size     Sizer
+	quota    *quota.Gate
 	resource schema.GroupResource
-}
-
-func (g *gate) onCreate(next rest.ValidateObjectFunc, stamps *lastref.Request) rest.ValidateObjectFunc {
-	return func(ctx context.Context, obj runtime.Object) error {
-		if next != nil {
-			if err := next(ctx, obj); err != nil {
-				return err
-			}
-		}
-		return g.pass(ctx, obj.(*imageapi.ImageStream), &imageapi.ImageStream{}, stamps)
-	}
-}
-
-func (g *gate) onUpdate(next rest.ValidateObjectUpdateFunc, stamps *lastref.Request) rest.ValidateObjectUpdateFunc {
-	return func(ctx context.Context, obj, old runtime.Object) error {
-		if next != nil {
-			if err := next(ctx, obj, old); err != nil {
-				return err
-			}
-		}
-		return g.pass(ctx, obj.(*imageapi.ImageStream), old.(*imageapi.ImageStream), stamps)
-	}
-}
-
-func (g *gate) pass(ctx context.Context, stream, old *imageapi.ImageStream, stamps *lastref.Request) error {
-	if err := g.checkSize(stream, old); err != nil {
-		return err
-	}
-	return stamps.Stamp(ctx, history.TakenUp(stream, old))
 }
 
 // checkSize refuses a stream that grew too large. A write that makes it

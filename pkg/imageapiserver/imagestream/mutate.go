@@ -100,9 +100,10 @@ func (r *REST) Mutate(ctx context.Context, name string, mutation Mutation, fn fu
 }
 
 func (r *REST) update(ctx context.Context, store *registry.Store, name string, info *mutationInfo, mutation Mutation, stamps *lastref.Request) (*imageapi.ImageStream, bool, error) {
-	obj, created, err := store.Update(ctx, name, info,
-		r.gate.onCreate(nil, stamps), r.gate.onUpdate(nil, stamps),
+	passage := r.gate.begin(stamps, mutation.DryRun)
+	obj, created, err := store.Update(ctx, name, info, passage.onCreate(nil), passage.onUpdate(nil),
 		mutation.AllowCreate, &metav1.UpdateOptions{DryRun: mutation.DryRun})
+	passage.end(ctx, err)
 	if err != nil {
 		return nil, false, err
 	}

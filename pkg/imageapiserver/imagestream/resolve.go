@@ -13,6 +13,7 @@ import (
 
 	"image.alauda.io/api/image/reference"
 	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
@@ -39,6 +40,8 @@ type resolver struct {
 	streams streamFinder
 	clock   clock.PassiveClock
 	limit   func() int
+	// allowed may be nil.
+	allowed allowlist.Source
 }
 
 // source is where a spec tag takes its image from.

@@ -12,12 +12,13 @@ import (
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/names"
-	"k8s.io/apiserver/pkg/util/dryrun"
 	"k8s.io/utils/clock"
 
+	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
+	"image.alauda.io/registry/pkg/imageapiserver/quota"
 	"image.alauda.io/registry/pkg/imageapiserver/storage/watchmap"
 )
 
@@ -29,6 +30,10 @@ type Options struct {
 	Access      AccessReviewer
 	Stamper     *lastref.Stamper
 	Size        Sizer
+	// Quota admits what streams add to their namespace; nil admits everything.
+	Quota *quota.Gate
+	// Allowed lists the registries that tags may name; nil is all.
+	Allowed allowlist.Source
 	// MaxTagHistory limits the events of each tag, 0 keeps all.
 	MaxTagHistory func() int
 	Clock         clock.PassiveClock
@@ -56,8 +61,8 @@ var (
 func NewREST(options Options) (*REST, error) {
 	r := &REST{
 		stamper:  options.Stamper,
-		gate:     &gate{size: options.Size, resource: imageapi.Resource("imagestreams")},
-		resolver: &resolver{hosts: options.Hosts, access: options.Access, clock: options.Clock, limit: options.MaxTagHistory},
+		gate:     &gate{size: options.Size, quota: options.Quota, resource: imageapi.Resource("imagestreams")},
+		resolver: &resolver{hosts: options.Hosts, access: options.Access, clock: options.Clock, limit: options.MaxTagHistory, allowed: options.Allowed},
 	}
 	r.resolver.streams = r
 	shared := strategy{ObjectTyper: options.Typer, NameGenerator: names.SimpleNameGenerator, resolver: r.resolver}
@@ -151,8 +156,9 @@ func (r *REST) decorated(obj runtime.Object) runtime.Object {
 // Create stores a new stream.
 func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
 	ctx = withAmbiguity(ctx)
-	stamps := r.stamper.Begin(dryrun.IsDryRun(options.DryRun))
-	created, err := r.Store.Create(ctx, obj, r.gate.onCreate(validate, stamps), options)
+	passage := r.gate.begin(r.Stamps(options.DryRun), options.DryRun)
+	created, err := r.Store.Create(ctx, obj, passage.onCreate(validate), options)
+	passage.end(ctx, err)
 	if err != nil {
 		return nil, r.gate.explain(ctx, nameOf(obj), err)
 	}
@@ -162,8 +168,9 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 // Update stores a changed stream.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	ctx = withAmbiguity(ctx)
-	stamps := r.stamper.Begin(dryrun.IsDryRun(options.DryRun))
-	obj, created, err := r.Store.Update(ctx, name, info, r.gate.onCreate(create, stamps), r.gate.onUpdate(update, stamps), forceCreate, options)
+	passage := r.gate.begin(r.Stamps(options.DryRun), options.DryRun)
+	obj, created, err := r.Store.Update(ctx, name, info, passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
+	passage.end(ctx, err)
 	if err != nil {
 		return nil, false, r.gate.explain(ctx, name, err)
 	}

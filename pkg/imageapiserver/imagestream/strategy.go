@@ -69,6 +69,7 @@ func (s specStrategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 func (s strategy) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
 	stream := obj.(*imageapi.ImageStream)
 	errs := s.resolve(ctx, stream, nil)
+	errs = append(errs, s.checkRegistries(ctx, stream, nil)...)
 	return append(errs, validation.ImageStream(stream)...)
 }
 
@@ -91,6 +92,7 @@ func (s strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object
 func (s strategy) ValidateUpdate(ctx context.Context, obj, oldObj runtime.Object) field.ErrorList {
 	stream, old := obj.(*imageapi.ImageStream), oldObj.(*imageapi.ImageStream)
 	errs := s.resolve(ctx, stream, old)
+	errs = append(errs, s.checkRegistries(ctx, stream, old)...)
 	return append(errs, validation.ImageStreamUpdate(stream, old)...)
 }
 
@@ -114,8 +116,10 @@ func (s statusStrategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.
 
 // ValidateUpdate checks the status; tags do not track each other here, because
 // writers that add events do that themselves.
-func (s statusStrategy) ValidateUpdate(_ context.Context, obj, oldObj runtime.Object) field.ErrorList {
-	return validation.ImageStreamUpdate(obj.(*imageapi.ImageStream), oldObj.(*imageapi.ImageStream))
+func (s statusStrategy) ValidateUpdate(ctx context.Context, obj, oldObj runtime.Object) field.ErrorList {
+	stream, old := obj.(*imageapi.ImageStream), oldObj.(*imageapi.ImageStream)
+	errs := s.checkRegistries(ctx, stream, old)
+	return append(errs, validation.ImageStreamUpdate(stream, old)...)
 }
 
 // GetResetFields names what a status writer cannot set.

@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/apiserver/pkg/util/dryrun"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -50,7 +49,7 @@ func (r *StatusREST) Get(ctx context.Context, name string, options *metav1.GetOp
 
 // Update stores a changed status. It never creates a stream.
 func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	stamps := r.streams.stamper.Begin(dryrun.IsDryRun(options.DryRun))
+	passage := r.streams.gate.begin(r.streams.Stamps(options.DryRun), options.DryRun)
 	guarded := func(ctx context.Context, obj, old runtime.Object) error {
 		if update != nil {
 			if err := update(ctx, obj, old); err != nil {
@@ -59,7 +58,8 @@ func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedO
 		}
 		return r.refuseForgedLocals(ctx, obj.(*imageapi.ImageStream), old.(*imageapi.ImageStream))
 	}
-	obj, created, err := r.streams.status.Update(ctx, name, info, create, r.streams.gate.onUpdate(guarded, stamps), false, options)
+	obj, created, err := r.streams.status.Update(ctx, name, info, create, passage.onUpdate(guarded), false, options)
+	passage.end(ctx, err)
 	if err != nil {
 		return nil, false, r.streams.gate.explain(ctx, name, err)
 	}

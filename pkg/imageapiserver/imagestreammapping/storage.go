@@ -119,7 +119,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 		return nil, apierrors.NewInternalError(fmt.Errorf("mapping into %s/%s: %w", mapping.Namespace, mapping.Name, err))
 	}
 	if trusted {
-		err = r.write(ctx, mapping, options.DryRun)
+		err = r.write(imagestream.WithAnyRegistry(ctx), mapping, options.DryRun)
 	} else {
 		err = r.copy(ctx, mapping, stream, options.DryRun)
 	}
