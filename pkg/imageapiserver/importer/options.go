@@ -23,11 +23,6 @@ type Interface interface {
 // Settings are the parts of the configuration that an import obeys. They are read anew
 // for every request.
 type Settings struct {
-	// Blocked and Insecure are hosts, with or without port.
-	Blocked  []string
-	Insecure []string
-	// Mirrors in the order of the configuration.
-	Mirrors []configv1.RegistryMirrors
 	// Mode is used where a policy names none.
 	Mode imageapi.ImportModeType
 	// MaxTags is the number of tags that a repository import looks up; negative means
@@ -40,8 +35,6 @@ type Settings struct {
 // SettingsOf picks the settings from the configuration of the server.
 func SettingsOf(config *configv1.ImageImportConfig) Settings {
 	settings := DefaultSettings()
-	settings.Blocked, settings.Insecure = config.BlockedRegistries, config.InsecureRegistries
-	settings.Mirrors = config.Mirrors
 	if config.DefaultImportMode != "" {
 		settings.Mode = imageapi.ImportModeType(config.DefaultImportMode)
 	}
@@ -75,7 +68,8 @@ const (
 type Limits struct {
 	// RequestWorkers is the number of items, and of requests to registries, at a time.
 	RequestWorkers int
-	// HostWorkers is the number of requests to one registry host at a time.
+	// HostWorkers is the number of requests to one registry host that the process makes or
+	// waits for at a time, so that a slow registry does not keep all workers to itself.
 	HostWorkers int
 	// ImageBytes bounds the JSON of one Image. Labels and configuration are left out of
 	// the metadata above it.
@@ -127,14 +121,9 @@ func (o Options) Validate() error {
 	if o.Platform.Arch == "" || o.Platform.OS == "" {
 		problems = append(problems, errors.New("importer: the platform must name architecture and operating system"))
 	}
-	for name, value := range map[string]int64{
-		"requestWorkers": int64(o.Limits.RequestWorkers), "hostWorkers": int64(o.Limits.HostWorkers),
-		"imageBytes": int64(o.Limits.ImageBytes), "resultBytes": o.Limits.ResultBytes,
-		"cacheBytes": o.Limits.CacheBytes, "remembered": int64(o.Limits.Remembered),
-	} {
-		if value < 1 {
-			problems = append(problems, fmt.Errorf("importer: limit %s is %d, must be positive", name, value))
-		}
+	l := o.Limits
+	if least := min(int64(l.RequestWorkers), int64(l.HostWorkers), int64(l.ImageBytes), l.ResultBytes, l.CacheBytes, int64(l.Remembered)); least < 1 {
+		problems = append(problems, fmt.Errorf("importer: a limit is %d, all must be positive", least))
 	}
 	return errors.Join(problems...)
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/oci/remote/keyring"
 )
 
 // Request is what one call of Import looks up. The context of the call is its budget.
@@ -12,8 +13,8 @@ type Request struct {
 	Items []Item
 	// Repository is a whole repository, nil for none.
 	Repository *RepositoryItem
-	// Credentials are those that the request may use; nil means anonymous.
-	Credentials Credentials
+	// Keyring holds the credentials that the request may use; nil means anonymous.
+	Keyring *keyring.Keyring
 	// StreamInsecure makes every item insecure: the stream carries the annotation
 	// alauda.io/image.insecureRepository.
 	StreamInsecure bool
