@@ -134,7 +134,7 @@ func (e *environment) serve(t *testing.T, flags ...string) *replica {
 		"--config=" + e.configFile, "--kubeconfig=" + kubeconfig, "-v=0",
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
 		"--tls-cert-file=" + certFile, "--tls-private-key-file=" + keyFile,
-		"--shutdown-delay-duration=0s",
+		"--webhook-port=0", "--shutdown-delay-duration=0s",
 	}, flags...)
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -91,7 +91,7 @@ func (s *Server) run(t testing.TB) int {
 	args := []string{
 		"--config=" + config, "--kubeconfig=" + kubeconfig, "-v=0",
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
-		"--tls-cert-file=" + certFile, "--tls-private-key-file=" + keyFile, "--shutdown-delay-duration=0s",
+		"--tls-cert-file=" + certFile, "--tls-private-key-file=" + keyFile, "--webhook-port=0", "--shutdown-delay-duration=0s",
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	basecompatibility "k8s.io/component-base/compatibility"
 	"k8s.io/klog/v2"
 
@@ -35,6 +36,10 @@ type Config struct {
 	// clusterDomain is the DNS domain behind ".svc" in the names of the cluster's services.
 	clusterDomain     string
 	controllerOptions *ControllerOptions
+	// events tells owners of objects what happened to them.
+	events record.EventRecorder
+	// webhookAddress is where webhooks listen, empty for nowhere.
+	webhookAddress string
 }
 
 // NewConfig turns options into a configuration. It talks to the cluster: it checks its version and
@@ -58,7 +63,7 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 	c := &Config{
 		generic: genericapiserver.NewRecommendedConfig(codecs.Factory),
 		codecs:  codecs, source: source, compressor: compressor,
-		clusterDomain: clusterDomain(o.ResolvConf), controllerOptions: o.Controllers,
+		clusterDomain: clusterDomain(o.ResolvConf), controllerOptions: o.Controllers, webhookAddress: webhookAddress(o),
 	}
 	if err := o.Run.ApplyTo(&c.generic.Config); err != nil {
 		return nil, err
@@ -113,6 +118,7 @@ func (c *Config) connect(ctx context.Context, o *Options) error {
 	if c.client, err = kubernetes.NewForConfig(c.generic.ClientConfig); err != nil {
 		return err
 	}
+	c.events = newEventRecorder(c.client, c.codecs.Scheme)
 	return checkCluster(ctx, c.client)
 }
 

@@ -79,6 +79,7 @@ func (b *background) controllers() ([]controllers.Controller, error) {
 	var all []controllers.Controller
 	for _, build := range []func(*background) (controllers.Controller, error){
 		// One line for each controller.
+		imageTrigger,
 	} {
 		controller, err := build(b)
 		if err != nil {

@@ -53,7 +53,7 @@ type Options struct {
 	ConfigFile string
 	// Storage is the backend, StorageCRD or StorageEtcd.
 	Storage string
-	// WebhookPort is reserved: the operator passes it, and nothing listens there yet.
+	// WebhookPort serves the resolution of short image names; 0 is off.
 	WebhookPort int
 	// ResolvConf is the resolver configuration that tells the cluster's domain. It has no flag: in a
 	// Pod it is where kubelet writes it.
@@ -101,8 +101,8 @@ func NewOptions() *Options {
 
 	return &Options{
 		ConfigFile: defaultConfigFile, Storage: StorageCRD, Compression: true, ResolvConf: resolvConfFile,
-		Controllers: newControllerOptions(),
-		Run:         run, Etcd: etcd, SecureServing: serving.WithLoopback(),
+		Controllers: newControllerOptions(), WebhookPort: 9443,
+		Run: run, Etcd: etcd, SecureServing: serving.WithLoopback(),
 		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
 		Audit:          genericoptions.NewAuditOptions(),
@@ -118,7 +118,7 @@ func NewOptions() *Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ConfigFile, "config", o.ConfigFile, "File with the ImageAPIServerConfig; read again when it changes.")
 	flags.StringVar(&o.Storage, "image-storage", o.Storage, "Where images and image streams are stored: crd (hidden custom resources in the cluster) or etcd (--etcd-servers).")
-	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Reserved for the local-lookup webhook; nothing listens there yet.")
+	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Port of the admission webhook that resolves short image names to image streams; 0 serves none.")
 	flags.BoolVar(&o.Compression, "storage-compression", o.Compression, "Write objects compressed. Both forms can always be read.")
 	o.Controllers.addFlags(flags)
 	o.Run.AddUniversalFlags(flags)

@@ -64,6 +64,9 @@ func (c CompletedConfig) New() (*Server, error) {
 	if err := background.addControllers(generic); err != nil {
 		return nil, err
 	}
+	if err := c.addWebhook(generic, background.streams); err != nil {
+		return nil, err
+	}
 	return s, addHooks(generic, index, c.source)
 }
 

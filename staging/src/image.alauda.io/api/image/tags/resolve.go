@@ -4,18 +4,7 @@ import (
 	"strings"
 
 	"image.alauda.io/api/image/reference"
-	imagev1 "image.alauda.io/api/image/v1"
 )
-
-// EventReference is the pull spec that a tag with this head gives away under a
-// reference policy. Local means the stream's repository in this registry, if
-// both repository and image are known; otherwise it is the event's own.
-func EventReference(event imagev1.TagEvent, policy imagev1.TagReferencePolicyType, repository string) string {
-	if policy == imagev1.LocalTagReferencePolicy && event.Image != "" && repository != "" {
-		return repository + "@" + event.Image
-	}
-	return event.DockerImageReference
-}
 
 // Pinned is a pull spec with the digest in place of its tag. A pull spec that
 // has a digest, or that cannot be read, stays as it is.

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-
-	imagev1 "image.alauda.io/api/image/v1"
 )
 
 func TestParseFieldPath(t *testing.T) {
@@ -127,27 +125,6 @@ func TestTriggersThatAreRefusedIgnoredOrPlanned(t *testing.T) {
 				t.Errorf("fields %q, problems %v, want %q and %d problems", got, problems, test.fields, test.problems)
 			}
 		})
-	}
-}
-
-func TestEventReferenceFollowsThePolicy(t *testing.T) {
-	digest := "sha256:" + strings.Repeat("a", 64)
-	event := imagev1.TagEvent{DockerImageReference: "example.com/app@" + digest, Image: digest}
-	for _, test := range []struct {
-		event      imagev1.TagEvent
-		policy     imagev1.TagReferencePolicyType
-		repository string
-		want       string
-	}{
-		{event, imagev1.SourceTagReferencePolicy, "r:5000/ns/app", "example.com/app@" + digest},
-		{event, "", "r:5000/ns/app", "example.com/app@" + digest},
-		{event, imagev1.LocalTagReferencePolicy, "r:5000/ns/app", "r:5000/ns/app@" + digest},
-		{event, imagev1.LocalTagReferencePolicy, "", "example.com/app@" + digest},
-		{imagev1.TagEvent{DockerImageReference: "x:1"}, imagev1.LocalTagReferencePolicy, "r:5000/ns/app", "x:1"},
-	} {
-		if got := EventReference(test.event, test.policy, test.repository); got != test.want {
-			t.Errorf("%+v, %q, %q: %q, want %q", test.event, test.policy, test.repository, got, test.want)
-		}
 	}
 }
 

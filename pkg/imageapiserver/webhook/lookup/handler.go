@@ -1,0 +1,187 @@
+package lookup
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
+)
+
+// Path is where the webhook is served.
+const Path = "/admission/image-lookup"
+
+// Results of requests, as the metric counts them.
+const (
+	resultResolved   = "resolved"
+	resultUnchanged  = "unchanged"
+	resultDisabled   = "disabled"
+	resultRefused    = "refused"
+	resultOverloaded = "overloaded"
+	resultNotReady   = "not_ready"
+)
+
+// Options are what the webhook needs.
+type Options struct {
+	// Streams are the streams of the cluster.
+	Streams Streams
+	// Synced tells whether all of them are known.
+	Synced func() bool
+	// Enabled tells whether names are resolved at all; asked for each request.
+	Enabled func() bool
+}
+
+// Validate tells what is missing.
+func (o Options) Validate() error {
+	if o.Streams == nil || o.Synced == nil || o.Enabled == nil {
+		return errors.New("image lookup: Streams, Synced and Enabled must be set")
+	}
+	return nil
+}
+
+type handler struct {
+	Options
+	memory *memory
+}
+
+// NewHandler serves Path and nothing else.
+func NewHandler(options Options) (http.Handler, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	registerMetrics()
+	h := &handler{Options: options, memory: newMemory(memoryForBodies)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+Path, h.serve)
+	return mux, nil
+}
+
+// failure is an answer that is no review: kube-apiserver goes on as if there were no webhook.
+type failure struct {
+	code   int
+	result string
+	err    error
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	body, release, failed := h.read(w, r)
+	defer release()
+	var answer *admissionv1.AdmissionReview
+	var result string
+	if failed == nil {
+		answer, result, failed = h.review(body)
+	}
+	if failed != nil {
+		requests.WithLabelValues(failed.result).Inc()
+		http.Error(w, failed.err.Error(), failed.code)
+		return
+	}
+	requests.WithLabelValues(result).Inc()
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		klog.FromContext(r.Context()).V(4).Info("The answer about an image lookup was not taken", "err", err)
+	}
+}
+
+// read takes the body into memory. The release is to be called when the body is no longer needed.
+func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, func(), *failure) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		return nil, func() {}, &failure{http.StatusUnsupportedMediaType, resultRefused, errors.New("want application/json")}
+	}
+	body, release, err := h.memory.read(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return body, release, nil
+	case errors.Is(err, errNoMemory):
+		return nil, release, &failure{http.StatusServiceUnavailable, resultOverloaded, err}
+	case errors.As(err, &tooLarge):
+		return nil, release, &failure{http.StatusRequestEntityTooLarge, resultRefused, err}
+	}
+	return nil, release, &failure{http.StatusBadRequest, resultRefused, errors.New("the body could not be read")}
+}
+
+// review answers an AdmissionReview.
+func (h *handler) review(body []byte) (*admissionv1.AdmissionReview, string, *failure) {
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal(body, &review); err != nil {
+		return nil, "", &failure{http.StatusBadRequest, resultRefused, fmt.Errorf("the review cannot be read: %w", err)}
+	}
+	if review.Kind != "AdmissionReview" || review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Request == nil {
+		return nil, "", &failure{http.StatusBadRequest, resultRefused, errors.New("want an AdmissionReview of admission.k8s.io/v1 with a request")}
+	}
+	answer := &admissionv1.AdmissionReview{
+		TypeMeta: review.TypeMeta,
+		Response: &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true},
+	}
+	if !h.Enabled() {
+		return answer, resultDisabled, nil
+	}
+	if !h.Synced() {
+		return nil, "", &failure{http.StatusServiceUnavailable, resultNotReady, errors.New("the image streams are not known yet")}
+	}
+	changes, warnings, err := h.decide(review.Request)
+	if err != nil {
+		return nil, "", &failure{http.StatusBadRequest, resultRefused, err}
+	}
+	answer.Response.Warnings = warnings
+	if len(changes) == 0 {
+		return answer, resultUnchanged, nil
+	}
+	patch, err := json.Marshal(operations(changes))
+	if err != nil {
+		return nil, "", &failure{http.StatusInternalServerError, resultRefused, fmt.Errorf("patch: %w", err)}
+	}
+	answer.Response.Patch, answer.Response.PatchType = patch, ptr.To(admissionv1.PatchTypeJSONPatch)
+	return answer, resultResolved, nil
+}
+
+// decide finds what a request has to be changed in. A request about something else is none of our business.
+func (h *handler) decide(request *admissionv1.AdmissionRequest) ([]replacement, []string, error) {
+	resource := metav1.GroupResource{Group: request.Resource.Group, Resource: request.Resource.Resource}
+	shape, known := shapes[resource]
+	ephemeral := resource.Resource == "pods" && request.SubResource == "ephemeralcontainers"
+	if !known || request.Resource.Version != "v1" || request.SubResource != "" && !ephemeral || request.Namespace == "" {
+		return nil, nil, nil
+	}
+	update := request.Operation == admissionv1.Update
+	// The template of a Job cannot be changed once it exists.
+	if !update && request.Operation != admissionv1.Create || update && resource.Resource == "jobs" {
+		return nil, nil, nil
+	}
+	current, err := parse(shape, request.Object.Raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	var old *object
+	if update {
+		before, err := parse(shape, request.OldObject.Raw)
+		if err != nil {
+			return nil, nil, err
+		}
+		old = &before
+	}
+	changes, warnings := resolve(h.Streams, request.Namespace, current, old)
+	return changes, warnings, nil
+}
+
+// operation is one of a JSON patch.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value string `json:"value"`
+}
+
+func operations(changes []replacement) []operation {
+	all := make([]operation, len(changes))
+	for i, change := range changes {
+		all[i] = operation{"replace", change.pointer, change.image}
+	}
+	return all
+}
