@@ -22,6 +22,8 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestreamimport"
+	"image.alauda.io/registry/pkg/imageapiserver/importer"
 	"image.alauda.io/registry/pkg/imageapiserver/quota"
 )
 
@@ -51,6 +53,10 @@ type Deps struct {
 	Quota *quota.Gate
 	// AllowedRegistries lists where images may come from; nil is anywhere.
 	AllowedRegistries allowlist.Source
+	// Importer looks up images elsewhere; nil leaves imagestreamimports out.
+	Importer importer.Interface
+	// ImportCredentials are what imports log in with; needed with Importer.
+	ImportCredentials imagestreamimport.Credentials
 	// Clock tells the time of events; nil is the real clock.
 	Clock clock.PassiveClock
 }
@@ -66,6 +72,8 @@ func (d Deps) Validate() error {
 		return errors.New("image API group: AccessReviews must be set")
 	case d.Secrets == nil:
 		return errors.New("image API group: Secrets must be set")
+	case d.Importer != nil && d.ImportCredentials == nil:
+		return errors.New("image API group: ImportCredentials must be set with Importer")
 	}
 	return nil
 }

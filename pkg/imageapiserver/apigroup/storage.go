@@ -17,6 +17,7 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreamimage"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestreamimport/apply"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreammapping"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreamtag"
 	"image.alauda.io/registry/pkg/imageapiserver/imagetag"
@@ -31,6 +32,8 @@ type Group struct {
 	Streams *imagestream.REST
 	// Layers answers imagestreams/layers.
 	Layers *imagestream.LayersREST
+	// Imports records what was imported, for requests and controllers.
+	Imports *apply.Applier
 
 	codecs *Codecs
 }
@@ -95,7 +98,7 @@ func New(deps Deps, codecs *Codecs) (*Group, error) {
 			Clock:   deps.Clock,
 		}),
 	}
-	return group, nil
+	return group, group.addImports(deps, reviewer)
 }
 
 // Info is what a generic API server installs. It speaks JSON and YAML only.
