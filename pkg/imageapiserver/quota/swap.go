@@ -138,7 +138,9 @@ func (g *Gate) refused(quota *corev1.ResourceQuota, err error, dryRun bool) {
 		quotaRejections.WithLabelValues(string(name)).Inc()
 	}
 	if g.events != nil {
-		g.events.Event(quota, corev1.EventTypeWarning, EventQuotaExceeded, err.Error())
+		g.events.Event(&corev1.ObjectReference{
+			APIVersion: "v1", Kind: "ResourceQuota", Namespace: quota.Namespace, Name: quota.Name, UID: quota.UID,
+		}, corev1.EventTypeWarning, EventQuotaExceeded, err.Error())
 	}
 }
 

@@ -1,0 +1,232 @@
+// Package quotastatus is the controller quota-status: it keeps status.used of
+// ResourceQuotas right for the resources of images.
+//
+// In: the usage of each namespace as the streams tell it, changes of quotas,
+// and what requests to this process have reserved and not yet settled. Out:
+// status.used (and a missing status.hard) of the three names that this server
+// counts. Deletions so give quota back within seconds, new quotas get their
+// usage, and what was reserved for a write that failed disappears.
+//
+// A namespace is counted when nobody has reserved anything in it for a moment:
+// a reservation is there before its stream, and would look like too much. The
+// controller writes only where something differs, and never touches another
+// name of a quota: those belong to kube-controller-manager.
+package quotastatus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"image.alauda.io/registry/pkg/imageapiserver/controllers"
+	"image.alauda.io/registry/pkg/imageapiserver/quota"
+)
+
+const (
+	workers = 2
+	// settle lets a change of a quota and that of a stream arrive in either order.
+	settle = 300 * time.Millisecond
+	// quiet is how long nobody may have reserved before a namespace is counted.
+	quiet = 2 * time.Second
+	// patience is how long it is put off at most while reservations go on.
+	patience = 15 * time.Second
+	// resync is how often every namespace with a quota is counted anyway.
+	resync = 10 * time.Minute
+
+	shortestBackoff = 50 * time.Millisecond
+	longestBackoff  = time.Minute
+)
+
+// Options make a Controller.
+type Options struct {
+	// Index counts the namespaces; its changes are followed.
+	Index *quota.Index
+	// Pending tells what requests to this process have reserved.
+	Pending func(namespace string) quota.Amounts
+	Quotas  coreinformers.ResourceQuotaInformer
+	Client  corev1client.ResourceQuotasGetter
+	// Clock defaults to the real one.
+	Clock clock.WithTicker
+}
+
+// Validate tells what is missing.
+func (o Options) Validate() error {
+	if o.Index == nil || o.Pending == nil || o.Quotas == nil || o.Client == nil {
+		return errors.New("quota status: index, pending, quotas and client must be set")
+	}
+	return nil
+}
+
+// Controller counts namespaces again.
+type Controller struct {
+	Options
+
+	mu sync.Mutex
+	// queue is nil while the controller does not run.
+	queue workqueue.TypedRateLimitingInterface[string]
+	waits waits
+}
+
+var _ controllers.Controller = (*Controller)(nil)
+
+// New makes the controller. It follows index and quotas from now on, and works
+// while it runs. It must be called before the index is fed.
+func New(o Options) (*Controller, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	c := &Controller{Options: o, waits: newWaits()}
+	o.Index.OnChange(c.enqueue)
+	_, err := o.Quotas.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) { c.onQuota(nil, obj) },
+		UpdateFunc: func(old, obj any) {
+			c.onQuota(old, obj)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("quota status: %w", err)
+	}
+	return c, nil
+}
+
+// Name implements controllers.Controller.
+func (*Controller) Name() string { return controllers.QuotaStatus }
+
+// Run counts namespaces until the context ends.
+func (c *Controller) Run(ctx context.Context) error {
+	if !cache.WaitForCacheSync(ctx.Done(), c.Index.HasSynced, c.Quotas.Informer().HasSynced) {
+		return ctx.Err()
+	}
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[string](shortestBackoff, longestBackoff),
+		workqueue.TypedRateLimitingQueueConfig[string]{Name: controllers.QuotaStatus, Clock: c.Clock})
+	c.use(queue)
+	defer c.use(nil)
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for c.next(ctx, queue) {
+			}
+		})
+	}
+	c.enqueueAll()
+	ticker := c.Clock.NewTicker(resync)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-ticker.C():
+			c.enqueueAll()
+		}
+	}
+	queue.ShutDown()
+	running.Wait()
+	return nil
+}
+
+func (c *Controller) use(queue workqueue.TypedRateLimitingInterface[string]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = queue
+}
+
+func (c *Controller) enqueue(namespace string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queue != nil {
+		c.queue.AddAfter(namespace, settle)
+	}
+}
+
+func (c *Controller) enqueueAll() {
+	all, err := c.Quotas.Lister().List(labels.Everything())
+	if err != nil {
+		klog.ErrorS(err, "Quotas cannot be listed from memory")
+		return
+	}
+	for _, q := range all {
+		if counts(q) {
+			c.enqueue(q.Namespace)
+		}
+	}
+}
+
+// onQuota looks at a quota that is new or changed. A changed usage is somebody's
+// reservation, in whatever replica.
+func (c *Controller) onQuota(old, obj any) {
+	current, ok := obj.(*corev1.ResourceQuota)
+	if !ok || !counts(current) {
+		return
+	}
+	if before, ok := old.(*corev1.ResourceQuota); ok {
+		if !usageDiffers(before, current) && !hardDiffers(before, current) {
+			return
+		}
+		if usageDiffers(before, current) {
+			c.waits.reserved(current.Namespace, c.Clock.Now())
+		}
+	}
+	c.enqueue(current.Namespace)
+}
+
+// next works on one namespace. It returns false when the queue has ended.
+func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string]) bool {
+	namespace, ended := queue.Get()
+	if ended {
+		return false
+	}
+	defer queue.Done(namespace)
+	if wait := c.waits.left(namespace, c.Clock.Now()); wait > 0 {
+		queue.AddAfter(namespace, wait)
+		return true
+	}
+	if err := c.reconcile(ctx, namespace); err != nil {
+		if !apierrors.IsConflict(err) && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "The usage of a namespace was not written, it is tried again", "namespace", namespace)
+		}
+		queue.AddRateLimited(namespace)
+		return true
+	}
+	queue.Forget(namespace)
+	return true
+}
+
+// reconcile counts one namespace and writes what differs.
+func (c *Controller) reconcile(ctx context.Context, namespace string) error {
+	quotas, err := c.Quotas.Lister().ResourceQuotas(namespace).List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("quotas of namespace %s: %w", namespace, err)
+	}
+	var problems []error
+	for _, q := range quotas {
+		if !counts(q) {
+			continue
+		}
+		// Counted for each quota: what is reserved meanwhile conflicts with the write.
+		next, differs := corrected(q, c.Index.Used(namespace), c.Pending(namespace))
+		if !differs {
+			continue
+		}
+		_, err := c.Client.ResourceQuotas(namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			problems = append(problems, fmt.Errorf("status of quota %s/%s: %w", namespace, q.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
