@@ -83,7 +83,7 @@ func newCommand() *cobra.Command {
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.Flags().IntVarP(&verbosity, "v", "v", verbosity, "Log verbosity: 2 normal, 4 debug, 6 trace, 8 everything but the bodies of requests.")
 	options.AddFlags(command.Flags())
-	command.AddCommand(newVersionCommand())
+	command.AddCommand(newVersionCommand(), newStorageCommand())
 	return command
 }
 
