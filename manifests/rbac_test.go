@@ -129,7 +129,8 @@ var kinds = map[string]string{
 	"Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
 	"APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
 	"FlowSchema": "flowschemas", "PriorityLevelConfiguration": "prioritylevelconfigurations",
-	"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
+	"ValidatingAdmissionPolicy":    "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
 }
 
 // Behaviour 83: the operator may apply every object of the operands, which takes create and patch, and may

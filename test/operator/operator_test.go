@@ -72,7 +72,10 @@ func kept() []apply.Ref {
 	)
 }
 
-var apiService = apply.Ref{Kind: "APIService", Name: "v1.image.alauda.io"}
+var (
+	apiService = apply.Ref{Kind: "APIService", Name: "v1.image.alauda.io"}
+	lookup     = apply.Ref{Kind: "MutatingWebhookConfiguration", Name: "image-lookup.image.alauda.io"}
+)
 
 // reportEndpoint says that the API server is ready, as its Pod would.
 func (c *cluster) reportEndpoint() {
@@ -116,7 +119,7 @@ func TestLifeOfARegistry(t *testing.T) {
 		c.waitFor(registryv1.ConditionAvailable, registryv1.ConditionTrue, registryv1.ReasonRemoved)
 		c.waitFor(registryv1.ConditionProgressing, registryv1.ConditionFalse, registryv1.ReasonRemoved)
 		c.waitFor(registryv1.ConditionDegraded, registryv1.ConditionFalse, registryv1.ReasonRemoved)
-		for _, ref := range append(dataPlane(), apiService) {
+		for _, ref := range append(dataPlane(), apiService, lookup) {
 			if c.get(ref) != nil {
 				t.Errorf("%s exists before the registry was enabled", ref)
 			}
@@ -151,11 +154,14 @@ func TestLifeOfARegistry(t *testing.T) {
 			c.exists(ref)
 		}
 		c.waitFor(registryv1.ConditionProgressing, registryv1.ConditionTrue, registryv1.ReasonDeploymentNotCompleted)
-		if c.get(apiService) != nil {
-			t.Errorf("%s is registered before its server has a ready endpoint", apiService)
+		for _, ref := range []apply.Ref{apiService, lookup} {
+			if c.get(ref) != nil {
+				t.Errorf("%s is registered before its server has a ready endpoint", ref)
+			}
 		}
 		c.reportEndpoint()
 		c.exists(apiService)
+		c.exists(lookup)
 		c.eventually("storage is resolved in the spec", func() (bool, string) {
 			config := c.config()
 			return config.Spec.Storage.ManagementState == registryv1.Managed && config.Status.Storage != nil, string(config.Spec.Storage.ManagementState)
@@ -176,7 +182,7 @@ func TestLifeOfARegistry(t *testing.T) {
 	t.Run("a deleted object comes back", func(t *testing.T) {
 		c.t = t
 		secret := c.get(inNS("Secret", "image-registry-private-configuration")[0])
-		for _, ref := range append(dataPlane(), apiService) {
+		for _, ref := range append(dataPlane(), apiService, lookup) {
 			if ref.Kind == "Secret" {
 				continue
 			}
@@ -223,6 +229,14 @@ func TestLifeOfARegistry(t *testing.T) {
 		})
 	})
 
+	t.Run("short image names can be switched off and on", func(t *testing.T) {
+		c.t = t
+		c.edit(func(config *registryv1.Config) { config.Spec.ImageAPI.ImageLookup = ptr.To(false) })
+		c.eventually("the webhook is gone", func() (bool, string) { return c.get(lookup) == nil, summary(c.config()) })
+		c.edit(func(config *registryv1.Config) { config.Spec.ImageAPI.ImageLookup = nil })
+		c.exists(lookup)
+	})
+
 	t.Run("Unmanaged repairs nothing", func(t *testing.T) {
 		c.t = t
 		c.edit(func(config *registryv1.Config) { config.Spec.ManagementState = registryv1.Unmanaged })
@@ -243,13 +257,15 @@ func TestLifeOfARegistry(t *testing.T) {
 		c.eventually("the nodes are asked to clean up", func() (bool, string) { return c.reportCleanNodes(), summary(c.config()) })
 		c.eventually("the Deployment of the API server is gone", func() (bool, string) {
 			gone := c.get(inNS("Deployment", "image-api-server")[0]) == nil
-			if gone && c.get(apiService) != nil {
-				t.Fatalf("%s outlived its server", apiService)
+			for _, ref := range []apply.Ref{apiService, lookup} {
+				if gone && c.get(ref) != nil {
+					t.Fatalf("%s outlived its server", ref)
+				}
 			}
 			return gone, summary(c.config())
 		})
 		c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)
-		for _, ref := range append(dataPlane(), apiService) {
+		for _, ref := range append(dataPlane(), apiService, lookup) {
 			if c.get(ref) != nil {
 				t.Errorf("%s is still there", ref)
 			}

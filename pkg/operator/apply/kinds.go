@@ -42,6 +42,7 @@ func Kinds() []Kind {
 		kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", false, false),
 		kind(admission, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", false, false),
 		kind(admission, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", false, false),
+		kind(admission, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", false, false),
 		kind(flow, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", false, false),
 		kind(flow, "v1", "FlowSchema", "flowschemas", false, false),
 		kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false, false),

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
-	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/fault"
 	"image.alauda.io/registry/pkg/operator/render"
 	"image.alauda.io/registry/pkg/operator/storage"
@@ -63,6 +62,7 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 		p.add(c.writeBack(ctx, config, storage.WriteBackFor(config.Spec.Storage, out.plan.Effective)))
 	}
 	p.add(c.registerAPI(ctx))
+	p.add(c.registerLookup(ctx, config))
 	out.nodeErr = p.take(c.inNamespace("DaemonSet", registryv1.NodeCAName))
 	out.err = p.err()
 	return out
@@ -151,18 +151,5 @@ func (c *Controller) registerAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	live, err := c.Applier.Live(ctx, apply.RefOf(service))
-	if err != nil {
-		return err
-	}
-	if live == nil {
-		ready, err := c.apiServerReady()
-		if err != nil {
-			return err
-		}
-		if !ready {
-			return fault.WaitingFor("a ready endpoint of Service %s", registryv1.ImageAPIName)
-		}
-	}
-	return c.apply(ctx, service)
+	return c.whenServed(ctx, service)
 }

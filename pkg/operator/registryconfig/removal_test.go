@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/bootstrap"
@@ -39,6 +40,15 @@ func registration(labels map[string]string) *unstructured.Unstructured {
 	o := ownedObject("apiregistration.k8s.io/v1", "APIService", "", apiServiceName)
 	o.SetLabels(labels)
 	o.Object["spec"] = map[string]any{"service": map[string]any{"namespace": "ns", "name": "image-api-server"}}
+	return o
+}
+
+func lookupConfiguration(labels map[string]string, namespace string) *unstructured.Unstructured {
+	o := ownedObject("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "", lookupWebhookName)
+	o.SetLabels(labels)
+	o.Object["webhooks"] = []any{map[string]any{"clientConfig": map[string]any{
+		"service": map[string]any{"namespace": namespace, "name": "image-api-server-webhook"},
+	}}}
 	return o
 }
 
@@ -76,17 +86,18 @@ func removedConfig(claim string) *registryv1.Config {
 	return config
 }
 
-// Behaviour 23: the API goes before its server, whatever somebody did to the labels.
+// Behaviours 17 and 23: webhook and API go before their server, whatever somebody did to the labels.
 func TestARegistrationNeverOutlivesItsServer(t *testing.T) {
 	for name, labels := range map[string]map[string]string{
 		"with labels":    {"app.kubernetes.io/managed-by": "m", "x": "y"},
 		"without labels": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, removedConfig(""), registration(labels), ownedObject("apps/v1", "Deployment", "ns", "image-api-server"))
+			f := newFixture(t, removedConfig(""), registration(labels), lookupConfiguration(labels, "ns"),
+				ownedObject("apps/v1", "Deployment", "ns", "image-api-server"))
 			f.fill(t)
 			f.sync(t)
-			want := []string{"delete apiservices", "delete deployments"}
+			want := []string{"delete mutatingwebhookconfigurations", "delete apiservices", "delete deployments"}
 			if got := f.changes(); !slices.Equal(got, want) {
 				t.Errorf("requests %q, want %q", got, want)
 			}
@@ -97,7 +108,7 @@ func TestARegistrationNeverOutlivesItsServer(t *testing.T) {
 func TestARegistrationOfSomebodyElseIsKept(t *testing.T) {
 	foreign := registration(nil)
 	foreign.Object["spec"] = map[string]any{"service": map[string]any{"namespace": "other", "name": "image-api-server"}}
-	f := newFixture(t, removedConfig(""), foreign, ownedObject("apps/v1", "Deployment", "ns", "image-api-server"))
+	f := newFixture(t, removedConfig(""), foreign, lookupConfiguration(nil, "other"), ownedObject("apps/v1", "Deployment", "ns", "image-api-server"))
 	f.fill(t)
 	f.sync(t)
 	if got, want := f.changes(), []string{"delete deployments"}; !slices.Equal(got, want) {
@@ -109,7 +120,8 @@ func TestARegistrationOfSomebodyElseIsKept(t *testing.T) {
 func TestTheAPIGoesWithItsNamespace(t *testing.T) {
 	config := bootstrap.DefaultConfig()
 	config.Spec.ManagementState = registryv1.Managed
-	f := newFixture(t, config, registration(map[string]string{"app.kubernetes.io/managed-by": "m", "x": "y"}))
+	labels := map[string]string{"app.kubernetes.io/managed-by": "m", "x": "y"}
+	f := newFixture(t, config, registration(labels), lookupConfiguration(labels, "ns"))
 	f.fill(t)
 	now := metav1.Now()
 	ending := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ns", DeletionTimestamp: &now}}
@@ -117,7 +129,7 @@ func TestTheAPIGoesWithItsNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.sync(t)
-	if got, want := f.changes(), []string{"delete apiservices"}; !slices.Equal(got, want) {
+	if got, want := f.changes(), []string{"delete mutatingwebhookconfigurations", "delete apiservices"}; !slices.Equal(got, want) {
 		t.Errorf("requests %q, want %q", got, want)
 	}
 }
@@ -279,5 +291,41 @@ func TestNodesAreCleanOnlyInCleanupMode(t *testing.T) {
 		if clean, err := nodesClean(daemon); err != nil || clean != want {
 			t.Errorf("mode %s: clean %t, error %v", mode, clean, err)
 		}
+	}
+}
+
+// The switch takes the webhook away and leaves the rest alone, also what lost its labels.
+func TestShortNamesCanBeSwitchedOff(t *testing.T) {
+	for name, labels := range map[string]map[string]string{
+		"with labels":    {"app.kubernetes.io/managed-by": "m", "x": "y"},
+		"without labels": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := bootstrap.DefaultConfig()
+			config.Spec.ImageAPI.ImageLookup = ptr.To(false)
+			f := newFixture(t, config, lookupConfiguration(labels, "ns"), ownedObject("apps/v1", "Deployment", "ns", "image-api-server"))
+			f.fill(t)
+			if err := f.registerLookup(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := f.changes(), []string{"delete mutatingwebhookconfigurations"}; !slices.Equal(got, want) {
+				t.Errorf("requests %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Before its server answers, every workload with a short name would wait for it in vain.
+func TestTheWebhookWaitsForItsServer(t *testing.T) {
+	config := bootstrap.DefaultConfig()
+	f := newFixture(t, config)
+	bundle := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: registryv1.ConfigMapServiceCA}, Data: map[string]string{registryv1.KeyServiceCA: "new"}}
+	if err := f.Namespaced.Core().V1().ConfigMaps().Informer().GetIndexer().Add(bundle); err != nil {
+		t.Fatal(err)
+	}
+	f.fill(t)
+	err := f.registerLookup(t.Context(), config)
+	if classes := fault.Sort(err); len(classes.Waiting) != 1 || len(f.changes()) > 0 {
+		t.Errorf("error %v, requests %q, want it to wait", err, f.changes())
 	}
 }

@@ -65,6 +65,7 @@ func (c *Controller) stages(config *registryv1.Config) []stage {
 	}
 	const api, registry = registryv1.ImageAPIName, registryv1.RegistryName
 	return []stage{
+		{lookupWebhook.String(), c.removeLookup},
 		{"APIService " + apiServiceName, c.removeAPI},
 		deleted("Deployment image-api-server", inNS("Deployment", api)),
 		deleted("what belongs to image-api-server",
@@ -114,16 +115,20 @@ func (c *Controller) deleteAll(ctx context.Context, all []apply.Ref) (bool, erro
 	return done, errors.Join(errs...)
 }
 
-// removeAPI takes the registration of the Image API away. As long as its server exists, the API server is
-// asked too: a registration that has lost its labels is in no cache, and must not outlive the server.
+// removeAPI takes the registration of the Image API away.
 func (c *Controller) removeAPI(ctx context.Context) (bool, error) {
-	ref := apply.Ref{Kind: "APIService", Name: apiServiceName}
+	return c.removeServed(ctx, apply.Ref{Kind: "APIService", Name: apiServiceName}, c.servedHere)
+}
+
+// removeServed takes away what sends requests to the API server. As long as that exists, kube-apiserver is
+// asked too: a registration that has lost its labels is in no cache, and must not outlive the server.
+func (c *Controller) removeServed(ctx context.Context, ref apply.Ref, ours func(*unstructured.Unstructured) bool) (bool, error) {
 	cached, server := c.Applier.Cache.Get(ref), c.Applier.Cache.Get(c.inNamespace("Deployment", registryv1.ImageAPIName))
 	if cached != nil || server == nil {
 		return c.Applier.Delete(ctx, ref)
 	}
 	live, err := c.Applier.Live(ctx, ref)
-	if err != nil || live == nil || !c.servedHere(live) {
+	if err != nil || live == nil || !ours(live) {
 		return err == nil, err
 	}
 	return c.Applier.DeleteThis(ctx, live)
@@ -145,8 +150,9 @@ func (c *Controller) namespaceEnding() bool {
 // leaveNamespace is all that can be done when the namespace is deleted under a registry that is not Removed:
 // its Pods go, and a registered API without a server would hold up the deletion of every namespace.
 func (c *Controller) leaveNamespace(ctx context.Context) outcome {
+	_, lookupErr := c.removeLookup(ctx)
 	_, err := c.removeAPI(ctx)
-	return outcome{err: errors.Join(err, fault.WaitingFor("Namespace %s, which is being deleted, to be gone", c.Settings.Namespace))}
+	return outcome{err: errors.Join(lookupErr, err, fault.WaitingFor("Namespace %s, which is being deleted, to be gone", c.Settings.Namespace))}
 }
 
 // noRegistryPod asks the API server itself: a writer must not be left when the storage goes. Without storage

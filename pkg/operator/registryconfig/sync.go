@@ -79,6 +79,8 @@ func (c *Controller) keepTrust(ctx context.Context, config *registryv1.Config) o
 	}
 	service, err := render.APIService(c.Settings, c.bundle())
 	one("", "", service, err)
+	lookup, err := render.LookupWebhook(c.Settings, c.bundle())
+	one("", "", lookup, err)
 	in, err := c.observe(ctx, config)
 	if p.add(err) {
 		c.trust(in, one)

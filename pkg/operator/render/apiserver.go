@@ -151,7 +151,7 @@ func apiServerSettings(in Inputs) (map[string]any, error) {
 		"kind":                     configv1.Kind,
 		"internalRegistryHostname": in.InternalHost(),
 		"imageImport":              imports,
-		"imageLookup":              map[string]any{"enabled": spec.ImageLookup == nil || *spec.ImageLookup},
+		"imageLookup":              map[string]any{"enabled": ImageLookup(in.Config.Spec)},
 	}, nil
 }
 

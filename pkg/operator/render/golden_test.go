@@ -88,6 +88,7 @@ func TestRenderedObjectsMatchGoldenFiles(t *testing.T) {
 		"apiserver-config":        one(APIServerConfig(in)),
 		"apiserver-guards":        guards,
 		"apiservice":              one(APIService(in.Settings, in.Bundle)),
+		"lookup-webhook":          one(LookupWebhook(in.Settings, in.Bundle)),
 		"node-ca":                 one(NodeCADaemonSet(in.Settings, NodeModeSync)),
 		"node-ca-config":          one(NodeConfigMap(in, certificates)),
 		"certificates":            one(CertificatesConfigMap(in.Settings, certificates)),
