@@ -40,6 +40,8 @@ type Config struct {
 	events record.EventRecorder
 	// webhookAddress is where webhooks listen, empty for nowhere.
 	webhookAddress string
+	// sizes tell admission how large known images are.
+	sizes *lateIndex
 }
 
 // NewConfig turns options into a configuration. It talks to the cluster: it checks its version and
@@ -167,7 +169,7 @@ func (c *Config) control(ctx context.Context, o *Options) error {
 	}
 	kubeVersion := o.Run.ComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
 	return admissionOptions.ApplyTo(&c.generic.Config, c.generic.SharedInformerFactory, c.client, dynamicClient,
-		utilfeature.DefaultFeatureGate, kubeVersion)
+		utilfeature.DefaultFeatureGate, kubeVersion, c.imageLimitRange())
 }
 
 // store sets up the storage backend.

@@ -80,6 +80,7 @@ func (b *background) controllers() ([]controllers.Controller, error) {
 	for _, build := range []func(*background) (controllers.Controller, error){
 		// One line for each controller.
 		imageTrigger,
+		quotaStatus,
 	} {
 		controller, err := build(b)
 		if err != nil {

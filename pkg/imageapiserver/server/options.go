@@ -108,7 +108,7 @@ func NewOptions() *Options {
 		Audit:          genericoptions.NewAuditOptions(),
 		Features:       genericoptions.NewFeatureOptions(),
 		CoreAPI:        genericoptions.NewCoreAPIOptions(),
-		Admission:      genericoptions.NewAdmissionOptions(),
+		Admission:      newAdmissionOptions(),
 		EgressSelector: genericoptions.NewEgressSelectorOptions(),
 		Traces:         genericoptions.NewTracingOptions(),
 	}

@@ -6,6 +6,7 @@ import (
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
+	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
 	"image.alauda.io/registry/pkg/imageapiserver/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
@@ -29,6 +30,7 @@ func (c *Config) Complete() CompletedConfig {
 type Server struct {
 	generic *genericapiserver.GenericAPIServer
 	group   *apigroup.Group
+	quotas  *quotas
 }
 
 // New builds the server. Nothing runs yet.
@@ -38,17 +40,22 @@ func (c CompletedConfig) New() (*Server, error) {
 		return nil, err
 	}
 	var index *layerindex.Index
+	quotas := c.newQuotas()
+	hosts := hosts(c.source, c.clusterDomain)
 	group, err := apigroup.New(apigroup.Deps{
 		RESTOptions:   c.generic.RESTOptionsGetter,
-		Hosts:         hosts(c.source, c.clusterDomain),
+		Hosts:         hosts,
 		AccessReviews: c.client.AuthorizationV1().SubjectAccessReviews(),
 		Secrets:       c.client.CoreV1(),
 		LayerIndex: func(images *image.REST) (layers.Index, error) {
 			index = layerindex.New(images)
+			c.sizes.set(index)
 			return index, nil
 		},
-		MaxTagHistory: func() int { return int(c.source.Current().ImageStreams.MaxTagHistory) },
-		StoredSize:    func(json []byte) (int, error) { return c.compressor.StoredSize(json), nil },
+		Quota:             quotas.gate,
+		AllowedRegistries: allowlist.NewSource(c.source.Current, hosts),
+		MaxTagHistory:     func() int { return int(c.source.Current().ImageStreams.MaxTagHistory) },
+		StoredSize:        func(json []byte) (int, error) { return c.compressor.StoredSize(json), nil },
 	}, c.codecs)
 	if err != nil {
 		return nil, err
@@ -59,9 +66,12 @@ func (c CompletedConfig) New() (*Server, error) {
 	if err := generic.AddReadyzChecks(layerIndexCheck(index)); err != nil {
 		return nil, err
 	}
-	s := &Server{generic: generic, group: group}
+	s := &Server{generic: generic, group: group, quotas: quotas}
 	background := &background{Server: s, config: c, streams: streaminformer.New(group.Streams)}
 	if err := background.addControllers(generic); err != nil {
+		return nil, err
+	}
+	if err := quotas.index.Feed(background.streams); err != nil {
 		return nil, err
 	}
 	if err := c.addWebhook(generic, background.streams); err != nil {
