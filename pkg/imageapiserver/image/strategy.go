@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -57,6 +58,7 @@ func (s strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 		klog.V(2).InfoS("Image metadata could not be read from its manifest", "image", image.Name, "err", err)
 	}
 	dropStored(image)
+	delete(image.Annotations, imagev1.ImageManagedTimeAnnotation)
 }
 
 // Validate checks a new image.
@@ -70,6 +72,7 @@ func (s strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object
 	image, old := obj.(*imageapi.Image), oldObj.(*imageapi.Image)
 	restore(image, old)
 	withdraw(image, old)
+	s.dateManaged(image, old)
 	if err := complete(image, s.clock.Now()); err != nil {
 		klog.V(2).InfoS("Image metadata could not be read from its manifest", "image", image.Name, "err", err)
 	}
@@ -90,6 +93,24 @@ func (strategy) WarningsOnCreate(context.Context, runtime.Object) []string { ret
 // WarningsOnUpdate has nothing to say.
 func (strategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
 	return nil
+}
+
+// dateManaged notes when the bytes of an image that was there before came into
+// the registry. What was proven about the image before that time was proven
+// without its bytes. The time is the server's to say.
+func (s strategy) dateManaged(image, old *imageapi.Image) {
+	const managed = imagev1.ManagedByAlaudaAnnotation
+	dated, wasDated := old.Annotations[imagev1.ImageManagedTimeAnnotation]
+	switch {
+	case image.Annotations[managed] != "true":
+		delete(image.Annotations, imagev1.ImageManagedTimeAnnotation)
+	case old.Annotations[managed] != "true":
+		annotate(image, imagev1.ImageManagedTimeAnnotation, s.clock.Now().UTC().Format(time.RFC3339))
+	case wasDated:
+		annotate(image, imagev1.ImageManagedTimeAnnotation, dated)
+	default:
+		delete(image.Annotations, imagev1.ImageManagedTimeAnnotation)
+	}
 }
 
 // dropStored removes the raw documents of an image whose manifest and config

@@ -157,6 +157,12 @@ func (r *LayersREST) Layers(ctx context.Context, stream *imageapi.ImageStream) (
 	return result, nil
 }
 
+// Proof returns the time of an event by which an image that comes now proves
+// what is below it.
+func (r *LayersREST) Proof(ctx context.Context, now time.Time, digest string, children []string) (time.Time, error) {
+	return layers.Proof(ctx, r.index, now, digest, children)
+}
+
 // ConvertToTable implements rest.TableConvertor.
 func (r *LayersREST) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
 	return r.table.ConvertToTable(ctx, obj, options)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
+	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 )
 
 // Behaviour 33a. Who pushes an index that names an image of somebody else before that is pushed must
@@ -44,5 +45,67 @@ func TestACopiedIndexProvesNoChildThatCameLater(t *testing.T) {
 	}
 	if got := head(t, env, ns, "mine", "whole").Created.Time; !got.Equal(env.Clock.Now()) {
 		t.Errorf("the copy is from %s, want %s", got, env.Clock.Now())
+	}
+}
+
+// layersOf are the contents of a stream.
+func layersOf(t *testing.T, env *grouptest.Env, namespace, name string) *imageapi.ImageStreamLayers {
+	t.Helper()
+	contents, err := env.Group.Layers.Layers(env.Request("registry", namespace, "imagestreams"), env.Stream(namespace, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
+}
+
+// Behaviour 32. An image that somebody imported, then named in an index, then
+// pushed by its owner, is nobody's by the index: its bytes came later.
+func TestAnImportedChildIsLocalOnlyToIndexesThatCameAfterItsBytes(t *testing.T) {
+	env := grouptest.New(t)
+	env.CreateStream(grouptest.Stream(ns, "mine"))
+	env.CreateStream(grouptest.Stream("team-b", "theirs"))
+	child := grouptest.Digest("child")
+	imported := grouptest.Pushed("team-b", "theirs", "child")
+	imported.Annotations = nil
+	imported.DockerImageReference = "quay.io/org/app@" + child
+	env.Push("team-b", "theirs", "imported", imported)
+	if layersOf(t, env, "team-b", "theirs").Images[child].Local {
+		t.Error("an import is local")
+	}
+	env.Clock.Step(time.Minute)
+	env.Push(ns, "mine", "index", grouptest.PushedIndex(ns, "mine", "index", "child"))
+	if layersOf(t, env, ns, "mine").Images[child].Local {
+		t.Error("a child whose bytes were never pushed is local")
+	}
+	env.Clock.Step(time.Minute)
+	env.Push("team-b", "theirs", "pushed", grouptest.Pushed("team-b", "theirs", "child"))
+	stored, err := env.Group.Images.Find(env.Request("registry", "", "images"), child)
+	if err != nil || stored.Annotations["alauda.io/image.managed"] != "true" || stored.Annotations["image.alauda.io/manifestBlobStored"] != "true" ||
+		stored.Annotations["image.alauda.io/managedTime"] != env.Clock.Now().UTC().Format(time.RFC3339) {
+		t.Errorf("after the push the image has annotations %v, %v", stored.Annotations, err)
+	}
+	if layersOf(t, env, ns, "mine").Images[child].Local {
+		t.Error("the bytes that another tenant pushed later are local to an older index")
+	}
+	if !layersOf(t, env, "team-b", "theirs").Images[child].Local {
+		t.Error("a pushed image is not local")
+	}
+	env.Push("team-b", "theirs", "index", grouptest.PushedIndex("team-b", "theirs", "second index", "child"))
+	theirs := layersOf(t, env, "team-b", "theirs")
+	if !theirs.Images[grouptest.Digest("second index")].Local || !theirs.Images[child].Local {
+		t.Error("an index whose children were all pushed does not prove them")
+	}
+}
+
+// Behaviour 32. An index whose children are not all there proves none that
+// comes in the same second.
+func TestASparseIndexIsDatedBack(t *testing.T) {
+	env := grouptest.New(t)
+	env.CreateStream(grouptest.Stream(ns, "mine"))
+	env.CreateStream(grouptest.Stream("team-b", "theirs"))
+	env.Push(ns, "mine", "index", grouptest.PushedIndex(ns, "mine", "index", "child"))
+	env.Push("team-b", "theirs", "child", grouptest.Pushed("team-b", "theirs", "child"))
+	if layersOf(t, env, ns, "mine").Images[grouptest.Digest("child")].Local {
+		t.Error("a child that another tenant pushed within the second of the index is local")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,11 +48,13 @@ type Streams interface {
 type Images interface {
 	Find(ctx context.Context, name string) (*imageapi.Image, error)
 	Record(ctx context.Context, image *imageapi.Image, dryRun []string) (*imageapi.Image, error)
+	Mutate(ctx context.Context, name string, dryRun []string, fn func(*imageapi.Image) error) (*imageapi.Image, error)
 }
 
-// Layers tells what a stream contains.
+// Layers tells what a stream contains, and what an image that comes proves.
 type Layers interface {
 	Layers(ctx context.Context, stream *imageapi.ImageStream) (*imageapi.ImageStreamLayers, error)
+	Proof(ctx context.Context, now time.Time, digest string, children []string) (time.Time, error)
 }
 
 // Options are what mappings need.
@@ -137,8 +140,12 @@ func (r *REST) write(ctx context.Context, mapping *imageapi.ImageStreamMapping, 
 		if err != nil {
 			return err
 		}
+		created, err := r.proof(ctx, mapping.Image.Name, childrenOf(&mapping.Image))
+		if err != nil {
+			return err
+		}
 		err = r.move(ctx, mapping, imageapi.TagEvent{
-			Created:              metav1.NewTime(r.Clock.Now()),
+			Created:              created,
 			DockerImageReference: r.writtenReference(mapping, existed),
 			Image:                mapping.Image.Name,
 		}, stamps, dryRun)
@@ -152,8 +159,26 @@ func (r *REST) write(ctx context.Context, mapping *imageapi.ImageStreamMapping, 
 	}
 }
 
-// record creates the Image and tells whether it was there already. A stored
-// Image is never changed by a mapping.
+// proof is the time of an event by which an image proves what is below it.
+func (r *REST) proof(ctx context.Context, digest string, children []string) (metav1.Time, error) {
+	now := r.Clock.Now()
+	if len(children) == 0 {
+		return metav1.NewTime(now), nil
+	}
+	proven, err := r.Layers.Proof(ctx, now, digest, children)
+	return metav1.NewTime(proven), err
+}
+
+func childrenOf(image *imageapi.Image) []string {
+	var digests []string
+	for _, child := range image.DockerImageManifests {
+		digests = append(digests, child.Digest)
+	}
+	return digests
+}
+
+// record creates the Image and tells whether it was there already. Of a stored
+// Image a mapping changes nothing but that its bytes are here now.
 func (r *REST) record(ctx context.Context, mapping *imageapi.ImageStreamMapping, stamps *lastref.Request, dryRun []string) (existed bool, err error) {
 	image := mapping.Image.DeepCopy()
 	image.ResourceVersion, image.UID = "", ""
@@ -161,10 +186,36 @@ func (r *REST) record(ctx context.Context, mapping *imageapi.ImageStreamMapping,
 		stamps.Created(image.Name)
 		return false, nil
 	}
-	if apierrors.IsAlreadyExists(err) {
-		return true, nil
+	if !apierrors.IsAlreadyExists(err) {
+		return false, err
 	}
-	return false, err
+	return true, r.noteManaged(ctx, image, dryRun)
+}
+
+// noteManaged records that the bytes of an Image which was imported before came
+// into this registry by a push.
+func (r *REST) noteManaged(ctx context.Context, pushed *imageapi.Image, dryRun []string) error {
+	if pushed.Annotations[imagev1.ManagedByAlaudaAnnotation] != "true" {
+		return nil
+	}
+	stored, err := r.Images.Find(ctx, pushed.Name)
+	if err == nil && stored.Annotations[imagev1.ManagedByAlaudaAnnotation] != "true" {
+		_, err = r.Images.Mutate(ctx, pushed.Name, dryRun, func(image *imageapi.Image) error {
+			if image.Annotations == nil {
+				image.Annotations = map[string]string{}
+			}
+			for _, key := range []string{imagev1.ManagedByAlaudaAnnotation, imagev1.ImageManifestBlobStoredAnnotation} {
+				if value, found := pushed.Annotations[key]; found {
+					image.Annotations[key] = value
+				}
+			}
+			return nil
+		})
+	}
+	if apierrors.IsNotFound(err) {
+		return nil // Removed just now: the stamp finds that, too, and it is made again.
+	}
+	return err
 }
 
 // writtenReference is what a trusted writer's event refers to. When the bytes

@@ -50,8 +50,9 @@ func (c Copy) Event() (event imageapi.TagEvent, local, found bool) {
 	if entry.Local {
 		spec, ok := c.Hosts.PullSpec(c.Namespace, c.Name, c.Digest)
 		event.DockerImageReference = spec
-		if !c.wholeIsLocal(c.Digest, map[string]bool{}) {
-			event.Created = c.since()
+		// The source may be ahead by the clock of another replica.
+		if since := c.since(); since.After(c.Now.Time) || !c.wholeIsLocal(c.Digest, map[string]bool{}) {
+			event.Created = since
 		}
 		return event, ok, ok
 	}

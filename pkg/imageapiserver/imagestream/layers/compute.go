@@ -12,14 +12,8 @@ import (
 	"image.alauda.io/registry/pkg/oci/manifest"
 )
 
-const (
-	// childGrace is how much younger than the index a child may be and still
-	// be taken to have been there when the index came.
-	childGrace = time.Minute
-	// maxDepth ends the descent into indexes of indexes; pushes refuse deeper
-	// ones.
-	maxDepth = 8
-)
+// maxDepth ends the descent into indexes of indexes; pushes refuse deeper ones.
+const maxDepth = 8
 
 // Compute collects what the history of a stream names. It marks as local what
 // entered through the stream's own repository.
@@ -89,9 +83,11 @@ func collect(ctx context.Context, index Index, digests []string) (records map[st
 }
 
 // markLocal returns the digests that local history items prove: their own
-// images and what is below, except children that came after the index or have
-// not come yet. An index that came before its child proves nothing about it:
-// somebody else may bring the bytes.
+// images and what is below, except children whose bytes came after the index or
+// have not come yet. An index that came before its child proves nothing about
+// it: somebody else may bring the bytes. There is no grace, for who knows a
+// digest beforehand could push indexes that name it until somebody brings it;
+// Proof gives events the time that makes none necessary.
 func markLocal(roots map[string]time.Time, records map[string]*Record) map[string]bool {
 	proven := map[string]time.Time{}
 	var visit func(digest string, since time.Time)
@@ -106,7 +102,7 @@ func markLocal(roots map[string]time.Time, records map[string]*Record) map[strin
 		}
 		for _, child := range record.Children {
 			below := records[child]
-			if below == nil || below.Created.After(since.Add(childGrace)) {
+			if below == nil || !below.Managed || below.Created.After(since) {
 				continue
 			}
 			visit(child, since)

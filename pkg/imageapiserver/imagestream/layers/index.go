@@ -28,8 +28,11 @@ var ErrNotSynced = errors.New("the layer index has not yet synced")
 type Record struct {
 	// Name is the digest of the image.
 	Name string
-	// Created is the creation time of the Image object.
+	// Created is when the image came: the creation time of the Image object, or
+	// the later time at which its bytes came into the registry.
 	Created time.Time
+	// Managed tells that the bytes are in the registry.
+	Managed bool
 	// MediaType of the manifest, empty when not recorded.
 	MediaType string
 	// ConfigID is the digest of the config (dockerImageMetadata.Id).

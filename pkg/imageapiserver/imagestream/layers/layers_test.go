@@ -3,6 +3,7 @@ package layers
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,11 +31,11 @@ func (r records) Records(_ context.Context, digests []string) (map[string]*Recor
 }
 
 func (r records) image(word string, created time.Time) {
-	r[digest(word)] = &Record{Name: digest(word), Created: created, MediaType: manifest.OCIManifest, ConfigID: digest(word + " config"), Layers: []imageapi.ImageLayer{{Name: digest(word + " layer"), LayerSize: 5, MediaType: "layer"}}}
+	r[digest(word)] = &Record{Name: digest(word), Created: created, Managed: true, MediaType: manifest.OCIManifest, ConfigID: digest(word + " config"), Layers: []imageapi.ImageLayer{{Name: digest(word + " layer"), LayerSize: 5, MediaType: "layer"}}}
 }
 
 func (r records) index(word string, created time.Time, children ...string) {
-	record := &Record{Name: digest(word), Created: created, MediaType: manifest.OCIIndex, ConfigID: digest(word)}
+	record := &Record{Name: digest(word), Created: created, Managed: true, MediaType: manifest.OCIIndex, ConfigID: digest(word)}
 	for _, child := range children {
 		record.Children = append(record.Children, digest(child))
 	}
@@ -51,10 +52,12 @@ func TestCompute(t *testing.T) {
 	index.image("pushed", start)
 	index.image("imported", start)
 	index.image("early", start.Add(-time.Hour))
-	index.image("late", start.Add(2*time.Minute))
-	index.image("in-grace", start.Add(time.Minute))
+	index.image("late", start.Add(time.Second))
+	index.image("just", start)
+	index.image("bare", start.Add(-time.Hour))
+	index[digest("bare")].Managed = false
 	index.index("inner", start, "early")
-	index.index("list", start, "inner", "late", "in-grace", "sparse")
+	index.index("list", start, "inner", "late", "just", "bare", "sparse")
 
 	const own, foreign = "registry.example.com/team-a/app", "quay.io/org/app"
 	stream := &imageapi.ImageStream{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "app"}}
@@ -70,7 +73,8 @@ func TestCompute(t *testing.T) {
 	}
 	want := map[string]string{
 		"pushed": "local", "imported": "foreign", "list": "local", "inner": "local", "early": "local",
-		"in-grace": "local", "late": "foreign", "gone": "missing",
+		"just": "local", "late": "foreign", "gone": "missing",
+		"bare":   "foreign", // imported by somebody: its bytes never came
 		"sparse": "missing", // whoever brings its bytes later has not brought them here
 	}
 	for word, state := range want {
@@ -123,5 +127,92 @@ func TestComputeHandsErrorsOn(t *testing.T) {
 	stream.Status.Tags = map[string]imageapi.TagEventList{"v": {Items: []imageapi.TagEvent{event("a", "quay.io/a/b", start)}}}
 	if _, err := Compute(t.Context(), broken{}, stream, repository.Hosts{}); err == nil {
 		t.Error("no error")
+	}
+}
+
+// Behaviour 32.
+func TestProof(t *testing.T) {
+	index := records{}
+	index.image("old", start.Add(-time.Hour))
+	index.image("now", start)
+	index.image("ahead", start.Add(2*time.Second))
+	index.image("far-ahead", start.Add(time.Hour))
+	index.image("imported", start.Add(-time.Hour))
+	index[digest("imported")].Managed = false
+	index.index("inner", start, "old", "absent")
+	tests := map[string]time.Duration{
+		"":              0,
+		"old now":       0,
+		"old ahead":     2 * time.Second,
+		"old far-ahead": 0,
+		"old absent":    -sparseMargin,
+		"old imported":  -sparseMargin,
+		"old inner":     -sparseMargin,
+	}
+	for children, want := range tests {
+		var digests []string
+		for _, word := range strings.Fields(children) {
+			digests = append(digests, digest(word))
+		}
+		got, err := Proof(t.Context(), index, start, digest("list"), digests)
+		if err != nil || got.Sub(start) != want {
+			t.Errorf("children %q: %s after now, %v; want %s", children, got.Sub(start), err, want)
+		}
+	}
+	if got, err := Proof(t.Context(), broken{}, start, digest("list"), []string{digest("old")}); err != nil || got.Sub(start) != -sparseMargin {
+		t.Errorf("while nothing is known: %s after now, %v", got.Sub(start), err)
+	}
+}
+
+// Whoever pushes an index again and again until somebody else brings a child
+// gets nothing: no event is as young as the child. Behaviour 32.
+func TestPushingAnIndexAgainDoesNotWaitForAChild(t *testing.T) {
+	const own = "registry.example.com/team-a/app"
+	hosts := repository.Hosts{External: []string{"registry.example.com"}}
+	for _, offset := range []time.Duration{0, 300 * time.Millisecond, time.Second} {
+		index := records{}
+		index.index("list", start, "victim")
+		stream := &imageapi.ImageStream{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "app"}}
+		stream.Status.Tags = map[string]imageapi.TagEventList{}
+		brought := start.Add(10 * time.Second)
+		for i, at := 0, start; !at.After(brought.Add(-offset)); i, at = i+1, at.Add(500*time.Millisecond) {
+			proven, err := Proof(t.Context(), index, at, digest("list"), []string{digest("victim")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := stream.Status.Tags["v"]
+			list.Items = append([]imageapi.TagEvent{event("list", own, proven.Truncate(time.Second))}, list.Items...)
+			stream.Status.Tags["v"] = list
+		}
+		index.image("victim", brought.Truncate(time.Second))
+		got, err := Compute(t.Context(), index, stream, hosts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Images[digest("victim")].Local {
+			t.Errorf("pushed %s before it: the child of another tenant is local", offset)
+		}
+	}
+}
+
+func TestRecord(t *testing.T) {
+	image := &imageapi.Image{}
+	image.CreationTimestamp = metav1.NewTime(start)
+	image.Annotations = map[string]string{"alauda.io/image.managed": "true", "image.alauda.io/managedTime": "2026-01-02T04:00:00Z"}
+	image.DockerImageLayers = []imageapi.ImageLayer{
+		{Name: digest("base"), MediaType: manifest.DockerForeignLayer},
+		{Name: digest("other base"), MediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"},
+		{Name: digest("own"), MediaType: "application/vnd.oci.image.layer.v1.tar"},
+	}
+	record := NewRecord(image)
+	if len(record.Layers) != 1 || record.Layers[0].Name != digest("own") {
+		t.Errorf("layers kept elsewhere are served: %+v", record.Layers)
+	}
+	if !record.Managed || record.Created.Format(time.RFC3339) != "2026-01-02T04:00:00Z" {
+		t.Errorf("record is %+v, want the time at which the bytes came", record)
+	}
+	image.Annotations = map[string]string{"image.alauda.io/managedTime": "yesterday"}
+	if record := NewRecord(image); record.Managed || !record.Created.Equal(start) {
+		t.Errorf("record is %+v", record)
 	}
 }

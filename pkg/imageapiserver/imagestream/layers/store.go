@@ -8,7 +8,10 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	imagev1 "image.alauda.io/api/image/v1"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
+	"image.alauda.io/registry/pkg/oci/manifest"
 )
 
 // parallelReads is how many Images one request reads at a time.
@@ -54,14 +57,24 @@ func (s *StoreIndex) Records(ctx context.Context, digests []string) (map[string]
 	return records, nil
 }
 
-// NewRecord reduces an Image to what layers are computed from.
+// NewRecord reduces an Image to what layers are computed from. Layers that are
+// kept elsewhere are left out: no repository serves them.
 func NewRecord(image *imageapi.Image) *Record {
 	record := &Record{
 		Name:      image.Name,
 		Created:   image.CreationTimestamp.Time,
+		Managed:   image.Annotations[imagev1.ManagedByAlaudaAnnotation] == "true",
 		MediaType: image.DockerImageManifestMediaType,
 		ConfigID:  image.DockerImageMetadata.ID,
-		Layers:    append([]imageapi.ImageLayer(nil), image.DockerImageLayers...),
+	}
+	since, err := validation.ParseTime(image.Annotations[imagev1.ImageManagedTimeAnnotation])
+	if err == nil && since.After(record.Created) {
+		record.Created = since
+	}
+	for _, layer := range image.DockerImageLayers {
+		if !manifest.IsForeignLayer(layer.MediaType) {
+			record.Layers = append(record.Layers, layer)
+		}
 	}
 	for _, child := range image.DockerImageManifests {
 		record.Children = append(record.Children, child.Digest)

@@ -5,6 +5,9 @@ const (
 	// ManagedByAlaudaAnnotation ("true", on Image): the bytes of the image
 	// live in this registry.
 	ManagedByAlaudaAnnotation = "alauda.io/image.managed"
+	// ImageManagedTimeAnnotation (RFC 3339 UTC, on Image): since when the bytes
+	// live in this registry, if the Image is older than that.
+	ImageManagedTimeAnnotation = "image.alauda.io/managedTime"
 	// ImageManifestBlobStoredAnnotation ("true", on Image): manifest and config
 	// are in the blob store, so the API server keeps no raw copy.
 	ImageManifestBlobStoredAnnotation = "image.alauda.io/manifestBlobStored"
