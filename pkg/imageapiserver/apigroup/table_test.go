@@ -50,6 +50,61 @@ func TestTables(t *testing.T) {
 	streamImage := imageapi.ImageStreamImage{Image: image}
 	streamImage.Name, streamImage.CreationTimestamp = "app@"+image.Name[:15], image.CreationTimestamp
 
+	var imageTags []imageapi.ImageTag
+	imageTag := func(name string, from *imageapi.TagReference, change func(*imageapi.ImageTag)) {
+		tag := imageapi.ImageTag{Spec: from}
+		tag.Namespace, tag.Name = "team-a", "app:"+name
+		change(&tag)
+		imageTags = append(imageTags, tag)
+	}
+	spec := func(kind, namespace, from string, generation int64) *imageapi.TagReference {
+		tag := grouptest.Tag("x", kind, namespace, from)
+		tag.Generation = &generation
+		return &tag
+	}
+	history := func(generation int64, words ...string) func(*imageapi.ImageTag) {
+		return func(tag *imageapi.ImageTag) {
+			tag.Status = &imageapi.NamedTagEventList{}
+			for i, word := range words {
+				event := imageapi.TagEvent{Created: ago(time.Duration(i+1) * time.Hour), DockerImageReference: "quay.io/org/app:" + word, Generation: generation}
+				if word != "reference" {
+					event.Image = grouptest.Digest(word)
+				}
+				tag.Status.Items = append(tag.Status.Items, event)
+			}
+		}
+	}
+	failed := func(reason string) func(*imageapi.ImageTag) {
+		return func(tag *imageapi.ImageTag) {
+			tag.Status = &imageapi.NamedTagEventList{Conditions: []imageapi.TagEventCondition{{
+				Type: imageapi.ImportSuccess, Status: "False", Reason: reason, LastTransitionTime: ago(5 * time.Minute),
+			}}}
+		}
+	}
+	nothing := func(*imageapi.ImageTag) {}
+	reference, scheduled := spec("DockerImage", "", "quay.io/org/app:reference", 1), spec("DockerImage", "", "quay.io/org/app:1", 1)
+	reference.Reference, scheduled.ImportPolicy.Scheduled = true, true
+	imageTag("nil", nil, nothing)
+	imageTag("no-items", nil, func(tag *imageapi.ImageTag) { tag.Status = &imageapi.NamedTagEventList{} })
+	imageTag("no-from", spec("", "", "", 1), nothing)
+	imageTag("pushed", nil, history(1, "one"))
+	imageTag("pushed-over", spec("DockerImage", "", "quay.io/org/app:1", 1), history(2, "two", "one"))
+	imageTag("imported", spec("DockerImage", "", "quay.io/org/app:1", 1), history(1, "one"))
+	imageTag("scheduled", scheduled, history(1, "one"))
+	imageTag("reference", reference, history(1, "reference"))
+	imageTag("importing", spec("DockerImage", "", "quay.io/org/app:2", 2), history(1, "one"))
+	imageTag("waiting", spec("DockerImage", "", "quay.io/org/app:1", 1), nothing)
+	imageTag("failed", spec("DockerImage", "", "quay.io/org/app:1", 1), failed("NotFound"))
+	imageTag("failed-without-reason", spec("DockerImage", "", "quay.io/org/app:1", 1), failed(""))
+	imageTag("track", spec("ImageStreamTag", "", "latest", 1), history(3, "one"))
+	imageTag("from-tag", spec("ImageStreamTag", "team-a", "base:v1", 1), nothing)
+	imageTag("from-other", spec("ImageStreamTag", "team-b", "base:v1", 1), nothing)
+	imageTag("from-image", spec("ImageStreamImage", "", "base@"+grouptest.Digest("one")[:20], 1), nothing)
+	imageTag("bad-name", spec("ImageStreamTag", "", "a:b:c", 1), nothing)
+	imageTag("bad-id", spec("ImageStreamImage", "", "a@b@c", 1), nothing)
+	imageTag("empty-name", spec("DockerImage", "", "", 1), nothing)
+	imageTag("bad-kind", spec("Pod", "", "x", 1), nothing)
+
 	tests := []struct {
 		resource string
 		list     runtime.Object
@@ -64,6 +119,7 @@ func TestTables(t *testing.T) {
 			stream("many", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18"),
 		}}},
 		{"imagestreamtags", &imageapi.ImageStreamTagList{Items: []imageapi.ImageStreamTag{{}, tag}}},
+		{"imagetags", &imageapi.ImageTagList{Items: imageTags}},
 		{"imagestreamimages", &streamImage},
 	}
 	for _, test := range tests {
