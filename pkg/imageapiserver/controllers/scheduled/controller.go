@@ -91,14 +91,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), c.Streams.HasSynced) {
 		return nil
 	}
-	c.mu.Lock()
-	c.schedule = newSchedule(c.Settings().Interval, c.Random)
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		c.schedule = nil
-		c.mu.Unlock()
-	}()
+	defer c.begin()()
 	registration, err := c.Streams.AddEventHandler(c.handler())
 	if err != nil {
 		return fmt.Errorf("watch image streams: %w", err)
@@ -110,6 +103,17 @@ func (c *Controller) Run(ctx context.Context) error {
 	}()
 	c.loop(ctx)
 	return nil
+}
+
+// begin makes an empty schedule and returns what gives it up.
+func (c *Controller) begin() (end func()) {
+	set := func(s *schedule) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.schedule = s
+	}
+	set(newSchedule(c.Settings().Interval, c.Random))
+	return func() { set(nil) }
 }
 
 // Postpone begins a new interval for a stream whose tags are being imported for another reason, if all of its
