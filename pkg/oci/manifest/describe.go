@@ -17,6 +17,9 @@ import (
 // MaxConfigBytes is the largest config blob that is worth reading for a description.
 const MaxConfigBytes = 8 << 20
 
+// maxShortText is what a text may have, in bytes, to stay in metadata that are too large.
+const maxShortText = 128
+
 // Facts are what a description needs beside the manifest itself.
 type Facts struct {
 	// Config is the config blob, nil when it is too large, missing or not an image's.
@@ -67,8 +70,8 @@ func Describe(m *Manifest, facts Facts) Description {
 }
 
 // Apply writes the description into an Image. maxBytes limits the JSON of the whole
-// Image: above it the labels, the container config and then the config are left out
-// of the metadata. Zero means no limit.
+// Image: above it the labels, the container config, the config and then long texts are
+// left out of the metadata. Zero means no limit.
 func (d Description) Apply(image *imagev1.Image, maxBytes int) error {
 	image.DockerImageManifestMediaType = d.MediaType
 	image.DockerImageLayers = d.Layers
@@ -110,6 +113,15 @@ func (d Description) reductions() []docker10.DockerImage {
 	full.ContainerConfig = nil
 	list = append(list, full)
 	full.Config = nil
+	list = append(list, full)
+	for _, text := range []*string{
+		&full.Parent, &full.Comment, &full.Container, &full.DockerVersion, &full.Author,
+		&full.Architecture, &full.OS, &full.OSVersion, &full.Variant,
+	} {
+		if len(*text) > maxShortText {
+			*text = ""
+		}
+	}
 	return append(list, full)
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"image.alauda.io/api/image/docker10"
 	imagev1 "image.alauda.io/api/image/v1"
 )
 
@@ -120,4 +121,20 @@ func FuzzDescribe(f *testing.F) {
 			t.Fatalf("a checked manifest cannot be described: %v", err)
 		}
 	})
+}
+
+func TestApplyDropsLongTextsLast(t *testing.T) {
+	long := strings.Repeat("x", 4096)
+	d := Description{Metadata: docker10.DockerImage{ID: "sha256:a", Architecture: "arm64", OS: long, Author: long, Comment: long, Size: 7}}
+	image := &imagev1.Image{}
+	if err := d.Apply(image, 2048); err != nil {
+		t.Fatal(err)
+	}
+	var got docker10.DockerImage
+	if err := json.Unmarshal(image.DockerImageMetadata.Raw, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != "sha256:a" || got.Architecture != "arm64" || got.Size != 7 || got.OS != "" || got.Author != "" || got.Comment != "" {
+		t.Errorf("metadata %+v", got)
+	}
 }
