@@ -2,6 +2,7 @@ package remote
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"image.alauda.io/api/image/reference"
@@ -10,7 +11,12 @@ import (
 
 // Client talks to registries. One serves the whole process.
 type Client struct {
-	options Options
+	options   Options
+	rules     atomic.Pointer[rules]
+	hosts     *hosts
+	trust     *trust
+	endpoints endpoints
+	http      *http.Client
 }
 
 // New returns a client. Start from DefaultOptions.
@@ -18,8 +24,20 @@ func New(options Options) (*Client, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	return &Client{options: options}, nil
+	c := &Client{
+		options: options,
+		hosts:   newHosts(options.Clock, options.Limits.PerHost, options.Limits.Hosts),
+		trust:   &trust{clock: options.Clock, dirs: options.CADirs, every: options.CACheck},
+	}
+	c.http = &http.Client{
+		Transport:     &wire{client: c, pool: map[poolKey]*http.Transport{}},
+		CheckRedirect: checkRedirect,
+	}
+	return c, nil
 }
+
+// Close ends the connections that nobody uses.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // RepositoryOptions names a repository and how to reach it.
 type RepositoryOptions struct {
@@ -42,10 +60,38 @@ type Cooldown struct {
 }
 
 // Cooldowns returns the registries that are left alone at present, by name.
-func (c *Client) Cooldowns() []Cooldown { return nil }
+func (c *Client) Cooldowns() []Cooldown { return c.hosts.cooldowns() }
 
 // Repository returns access to a repository and its mirrors. It opens no connection. A blocked
 // registry without mirrors is an *Error of kind Blocked.
 func (c *Client) Repository(options RepositoryOptions) (*Repository, error) {
-	return &Repository{}, nil
+	r, err := c.compiled()
+	if err != nil {
+		return nil, err
+	}
+	named := options.Reference.DockerClientDefaults()
+	origin := location{host: canonicalHost(named.Registry), path: named.RepositoryName(), insecure: options.Insecure}
+	for _, err := range []error{reference.ValidateHost(origin.host), reference.ValidateRepository(origin.path)} {
+		if err != nil {
+			return nil, &Error{Kind: Internal, Host: origin.host, Message: err.Error()}
+		}
+	}
+	repository := &Repository{host: origin.host, limits: c.options.Limits}
+	known := map[location]*source{}
+	for _, byDigest := range []bool{false, true} {
+		for _, l := range r.sources(origin, byDigest) {
+			if known[l] == nil {
+				known[l] = newSource(c, l, options.Keyring, options.Header)
+			}
+			if byDigest {
+				repository.byDigest = append(repository.byDigest, known[l])
+			} else {
+				repository.byTag = append(repository.byTag, known[l])
+			}
+		}
+	}
+	if len(known) == 0 {
+		return nil, blockedError(origin.host)
+	}
+	return repository, nil
 }

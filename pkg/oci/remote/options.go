@@ -91,7 +91,10 @@ type Options struct {
 	InternalHosts func() []string
 	Limits        Limits
 	Timeouts      Timeouts
-	Clock         clock.WithTicker
+	// Retries are the pauses before each repetition after a network error or a status of 500, 502, 503
+	// or 504; up to a fifth is added at random.
+	Retries []time.Duration
+	Clock   clock.WithDelayedExecution
 	// Proxy chooses the proxy of a request; nil reads the environment.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Resolve and Dial reach the network; both see what the guard is for.
@@ -112,8 +115,9 @@ func DefaultOptions() Options {
 			Dial: 10 * time.Second, TLSHandshake: 10 * time.Second, ResponseHeader: 20 * time.Second,
 			Request: 30 * time.Second, BodyIdle: 60 * time.Second,
 		},
-		Clock: clock.RealClock{},
-		Proxy: http.ProxyFromEnvironment,
+		Retries: []time.Duration{250 * time.Millisecond, time.Second},
+		Clock:   clock.RealClock{},
+		Proxy:   http.ProxyFromEnvironment,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
