@@ -30,6 +30,7 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreamimage"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreammapping"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestreamtag"
+	"image.alauda.io/registry/pkg/imageapiserver/importer"
 )
 
 // Internal is the internal host of the registry in tests.
@@ -49,10 +50,15 @@ type Env struct {
 	Hosts repository.Hosts
 	// MaxTagHistory limits events of a tag.
 	MaxTagHistory int
+	// Import answers what imports look up.
+	Import func(ctx context.Context, request importer.Request) importer.Result
+	// ClusterSecret names credentials for all imports.
+	ClusterSecret string
 }
 
-// New builds a group.
-func New(t *testing.T) *Env {
+// New builds a group. Each change is made to what the group needs, before it is
+// built.
+func New(t *testing.T, changes ...func(*Env, *apigroup.Deps)) *Env {
 	t.Helper()
 	codecs, err := apigroup.NewCodecs(nil)
 	if err != nil {
@@ -67,14 +73,20 @@ func New(t *testing.T) *Env {
 		Reviews: &Reviews{},
 		Hosts:   repository.Hosts{Internal: Internal},
 	}
-	env.Group, err = apigroup.New(apigroup.Deps{
+	deps := apigroup.Deps{
 		RESTOptions:   env.Backend,
 		Hosts:         func() repository.Hosts { return env.Hosts },
 		AccessReviews: env.Reviews,
 		Secrets:       env.Client.CoreV1(),
 		MaxTagHistory: func() int { return env.MaxTagHistory },
 		Clock:         env.Clock,
-	}, codecs)
+
+		Importer: engine{env}, ImportCredentials: env.credentials(),
+	}
+	for _, change := range changes {
+		change(env, &deps)
+	}
+	env.Group, err = apigroup.New(deps, codecs)
 	if err != nil {
 		t.Fatal(err)
 	}
