@@ -30,12 +30,17 @@ func (c *Config) Complete() CompletedConfig {
 type Server struct {
 	generic *genericapiserver.GenericAPIServer
 	group   *apigroup.Group
+	imports *imports
 	quotas  *quotas
 }
 
 // New builds the server. Nothing runs yet.
 func (c CompletedConfig) New() (*Server, error) {
 	generic, err := c.completed.New(ComponentName, genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return nil, err
+	}
+	imports, err := c.newImports()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +60,8 @@ func (c CompletedConfig) New() (*Server, error) {
 		Quota:             quotas.gate,
 		AllowedRegistries: allowlist.NewSource(c.source.Current, hosts),
 		MaxTagHistory:     func() int { return int(c.source.Current().ImageStreams.MaxTagHistory) },
-		StoredSize:        func(json []byte) (int, error) { return c.compressor.StoredSize(json), nil },
+		Importer:          imports.importer, ImportCredentials: imports.credentials,
+		StoredSize: func(json []byte) (int, error) { return c.compressor.StoredSize(json), nil },
 	}, c.codecs)
 	if err != nil {
 		return nil, err
@@ -66,7 +72,7 @@ func (c CompletedConfig) New() (*Server, error) {
 	if err := generic.AddReadyzChecks(layerIndexCheck(index)); err != nil {
 		return nil, err
 	}
-	s := &Server{generic: generic, group: group, quotas: quotas}
+	s := &Server{generic: generic, group: group, imports: imports, quotas: quotas}
 	background := &background{Server: s, config: c, streams: streaminformer.New(group.Streams)}
 	if err := background.addControllers(generic); err != nil {
 		return nil, err
