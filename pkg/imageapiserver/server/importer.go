@@ -39,6 +39,7 @@ func (c *Config) newImports() (*imports, error) {
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
+	importer.ShowCooldowns(client.Cooldowns)
 	importOptions := importer.DefaultOptions()
 	importOptions.Registries = importer.FromClient(client)
 	importOptions.Settings = func() importer.Settings { return importer.SettingsOf(&source.Current().ImageImport) }
