@@ -6,7 +6,7 @@ import "context"
 type Entry struct {
 	// Namespace is empty for cluster-scoped objects.
 	Namespace string
-	// Name is the true name of the object; for a damaged record it is the record's name.
+	// Name is the true name of the object, or that of the record when it does not tell it.
 	Name string
 	// JSON is the encoded object, nil when the record is damaged.
 	JSON []byte
@@ -36,9 +36,10 @@ func (s *Store) Walk(ctx context.Context, visit func(Entry) error) error {
 }
 
 func (s *Store) entry(r *record) Entry {
-	data, err := s.open(r)
-	if err != nil {
-		return Entry{Namespace: r.Namespace, Name: r.Name, Err: err}
+	e := Entry{Namespace: r.Namespace, Name: r.Name}
+	if name := r.Annotations[nameAnnotation]; recordName(name) == r.Name {
+		e.Name = name
 	}
-	return Entry{Namespace: r.Namespace, Name: r.Annotations[nameAnnotation], JSON: data}
+	e.JSON, e.Err = s.open(r)
+	return e
 }

@@ -153,8 +153,11 @@ func (v *verification) appeared(ctx context.Context, image string) (bool, error)
 	wanted := &object{ObjectMeta: metav1.ObjectMeta{Name: image}}
 	found := &object{}
 	err := images.raw.Get(ctx, images.storageKey(wanted), storage.GetOptions{}, found)
-	if storage.IsNotFound(err) {
+	switch {
+	case storage.IsNotFound(err):
 		return false, nil
+	case storage.IsInternalError(err): // damaged, but there
+		return true, nil
 	}
 	return err == nil, err
 }
