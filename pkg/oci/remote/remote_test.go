@@ -66,13 +66,18 @@ func (f *fixture) set(change func(*Settings)) {
 	f.settings = &fresh
 }
 
-func (f *fixture) repository(t *testing.T, name string, insecure bool, keys *keyring.Keyring) *Repository {
+func parsed(t *testing.T, name string) reference.DockerImageReference {
 	t.Helper()
 	ref, err := reference.Parse(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := f.Repository(RepositoryOptions{Reference: ref, Insecure: insecure, Keyring: keys})
+	return ref
+}
+
+func (f *fixture) repository(t *testing.T, name string, insecure bool, keys *keyring.Keyring) *Repository {
+	t.Helper()
+	r, err := f.Repository(RepositoryOptions{Reference: parsed(t, name), Insecure: insecure, Keyring: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ type rules struct {
 
 func compile(s *Settings) (*rules, error) {
 	r := &rules{
-		settings: s, allowed: hostSet(s.AllowedHosts), blocked: hostSet(s.BlockedRegistries),
+		settings: s, allowed: map[string]bool{}, blocked: hostSet(s.BlockedRegistries),
 		insecure: hostSet(s.InsecureRegistries), rates: map[string]configv1.RateLimit{}, mirrors: mirrorRules(s.Mirrors),
 	}
 	for _, text := range s.DeniedCIDRs {
@@ -34,6 +34,10 @@ func compile(s *Settings) (*rules, error) {
 			return nil, fmt.Errorf("denied network %q: %w", text, err)
 		}
 		r.denied = append(r.denied, prefix)
+	}
+	for _, host := range s.AllowedHosts {
+		// The port counts here, also 443: only an entry without one holds for all.
+		r.allowed[strings.ToLower(host)] = true
 	}
 	for host, rate := range s.RateLimits.Hosts {
 		r.rates[canonicalHost(host)] = rate
@@ -80,7 +84,11 @@ func (r *rules) exempts(name, port string) bool {
 	if strings.Contains(name, ":") {
 		name = "[" + name + "]"
 	}
-	return r.allowed[canonicalHost(name)] || r.allowed[canonicalHost(name+":"+port)]
+	name = strings.ToLower(name)
+	if r.allowed[name] || r.allowed[name+":"+port] {
+		return true
+	}
+	return name == hubConnectHost && r.allowed[canonicalHost(name)]
 }
 
 // The bounds of a pause that a registry asks for. A shorter one would make a refused client come back

@@ -105,6 +105,9 @@ func (s *source) do(ctx context.Context, r request, limit int64) (*answer, error
 		}
 	}
 	s.reconsider(refusal)
+	if len(s.credentials) > 0 && refusedTo == (Credential{}) && isBearer(found.challenge) {
+		return nil, s.withheld(refusal)
+	}
 	return nil, refusal
 }
 
@@ -116,6 +119,13 @@ func (s *source) reconsider(err error) {
 	}
 }
 
+// withheld explains why a repository that has a credential was asked without it.
+func (s *source) withheld(refusal error) error {
+	e := *asError(refusal)
+	e.Message += "; its token service belongs to somebody else and was not shown the password"
+	return &e
+}
+
 // attempts lists the credentials to try; the last one is nobody.
 func (s *source) attempts(found endpoint) []Credential {
 	if found.challenge == nil {
@@ -123,7 +133,8 @@ func (s *source) attempts(found endpoint) []Credential {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := append(slices.Clone(s.credentials), Credential{})
+	list := slices.DeleteFunc(slices.Clone(s.credentials), func(c Credential) bool { return !s.usable(found.challenge, c) })
+	list = append(list, Credential{})
 	if s.worked != nil {
 		if i := slices.Index(list, *s.worked); i > 0 {
 			list = slices.Insert(slices.Delete(list, i, i+1), 0, *s.worked)
@@ -245,6 +256,7 @@ func (s *source) send(ctx context.Context, r request, authorization string) (*ht
 			outgoing.Header[http.CanonicalHeaderKey(key)] = slices.Clone(values)
 		}
 	}
+	outgoing.Header.Set("User-Agent", s.client.options.UserAgent)
 	if authorization != "" {
 		outgoing.Header.Set("Authorization", authorization)
 	}

@@ -78,11 +78,11 @@ func (s *source) token(ctx context.Context, ch *challenge, c Credential, fresh b
 // exchange asks the token service that the challenge names. It sees the credential only if it belongs
 // to the registry and is reached safely; every other one is asked as nobody.
 func (s *source) exchange(ctx context.Context, ch *challenge, c Credential) (token, error) {
-	realm, err := url.Parse(ch.Parameters["realm"])
-	if err != nil || realm.Host == "" || realm.User != nil || realm.Scheme != "https" && realm.Scheme != "http" {
+	realm, trusted := s.realm(ch)
+	if realm == nil {
 		return token{}, &Error{Kind: Internal, Host: s.host, Message: "registry " + s.host + ": it names no valid token service"}
 	}
-	if !s.trusts(realm) {
+	if !trusted {
 		c = Credential{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.client.options.Timeouts.Request)
@@ -113,10 +113,29 @@ func (s *source) exchange(ctx context.Context, ch *challenge, c Credential) (tok
 	return s.issued(body)
 }
 
-// trusts tells whether the credential for the registry may be shown to a token service.
-func (s *source) trusts(realm *url.URL) bool {
+// realm reads the address of the token service, nil if it is none, and tells whether the credential for
+// the registry may be shown to it.
+func (s *source) realm(ch *challenge) (realm *url.URL, trusted bool) {
+	realm, err := url.Parse(ch.Parameters["realm"])
+	if err != nil || realm.Host == "" || realm.User != nil || realm.Scheme != "https" && realm.Scheme != "http" {
+		return nil, false
+	}
 	registry, _ := splitPort(s.connect)
-	return (realm.Scheme == "https" || s.insecure) && sameOwner(strings.Trim(registry, "[]"), realm.Hostname())
+	return realm, (realm.Scheme == "https" || s.insecure) && sameOwner(strings.Trim(registry, "[]"), realm.Hostname())
+}
+
+// usable tells whether a credential can be used to log in as the registry asks for it. A credential
+// that must not be shown to the token service is not: asking without it would be reported as if the
+// credential were wrong.
+func (s *source) usable(ch *challenge, c Credential) bool {
+	if c.RegistryToken != "" {
+		return true
+	}
+	if !isBearer(ch) {
+		return c.Password != ""
+	}
+	_, trusted := s.realm(ch)
+	return trusted
 }
 
 func (s *source) scope() string { return "repository:" + s.path + ":pull" }
@@ -158,6 +177,7 @@ func (s *source) ask(ctx context.Context, build func(context.Context) (*http.Req
 	if err != nil {
 		return 0, nil, &Error{Kind: Internal, Host: s.host, Message: "registry " + s.host + ": it names no valid token service"}
 	}
+	request.Header.Set("User-Agent", s.client.options.UserAgent)
 	response, err := s.client.http.Do(request)
 	if err != nil {
 		return 0, nil, networkError(ctx, s.host, err)

@@ -109,7 +109,6 @@ func (w *wire) once(request *http.Request) (*http.Response, error) {
 		leave()
 		return nil, networkError(ctx, host, err)
 	}
-	request.Header.Set("User-Agent", c.options.UserAgent)
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		leave()
