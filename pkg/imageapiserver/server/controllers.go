@@ -72,6 +72,8 @@ type background struct {
 	config CompletedConfig
 	// streams holds all image streams; it runs in every replica.
 	streams cache.SharedIndexInformer
+	// shared is what the controllers of imports have in common, once one of them is built.
+	shared *importing
 }
 
 // controllers lists what runs beside the requests in the replica that leads.
@@ -79,8 +81,11 @@ func (b *background) controllers() ([]controllers.Controller, error) {
 	var all []controllers.Controller
 	for _, build := range []func(*background) (controllers.Controller, error){
 		// One line for each controller.
+		imageImport,
+		scheduledImport,
 		imageTrigger,
 		quotaStatus,
+		imageMetadata,
 	} {
 		controller, err := build(b)
 		if err != nil {
