@@ -169,7 +169,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	ctx = withAmbiguity(ctx)
 	passage := r.gate.begin(r.Stamps(options.DryRun), options.DryRun)
-	obj, created, err := r.Store.Update(ctx, name, info, passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
+	obj, created, err := r.Store.Update(ctx, name, ClientErrors(info), passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
 	passage.end(ctx, err)
 	if err != nil {
 		return nil, false, r.gate.explain(ctx, name, err)

@@ -58,7 +58,7 @@ func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedO
 		}
 		return r.refuseForgedLocals(ctx, obj.(*imageapi.ImageStream), old.(*imageapi.ImageStream))
 	}
-	obj, created, err := r.streams.status.Update(ctx, name, info, create, passage.onUpdate(guarded), false, options)
+	obj, created, err := r.streams.status.Update(ctx, name, ClientErrors(info), create, passage.onUpdate(guarded), false, options)
 	passage.end(ctx, err)
 	if err != nil {
 		return nil, false, r.streams.gate.explain(ctx, name, err)

@@ -18,6 +18,7 @@ import (
 type update struct {
 	rest             *REST
 	name, tag        string
+	manager          string
 	info             rest.UpdatedObjectInfo
 	create           rest.ValidateObjectFunc
 	update           rest.ValidateObjectUpdateFunc
@@ -31,7 +32,7 @@ func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectI
 	if err != nil {
 		return nil, false, err
 	}
-	u := &update{rest: r, name: name, tag: tag, info: info, create: create, update: validate}
+	u := &update{rest: r, name: name, tag: tag, manager: options.FieldManager, info: imagestream.ClientErrors(info), create: create, update: validate}
 	mutation := imagestream.Mutation{AllowCreate: true, DryRun: options.DryRun}
 	stream, _, err := r.streams.Mutate(ctx, streamName, mutation, func(stream *imageapi.ImageStream) error {
 		return u.apply(ctx, stream)
@@ -56,6 +57,9 @@ func (u *update) apply(ctx context.Context, stream *imageapi.ImageStream) error 
 			return err
 		}
 		old = current
+		if old.ManagedFields, err = tagview.Claims(u.manager, "tag", old.Tag); err != nil {
+			return err
+		}
 	}
 	obj, err := u.info.UpdatedObject(ctx, old)
 	if err != nil {
