@@ -1,69 +1,36 @@
 package quota_test
 
 import (
-	"context"
-	"strconv"
-	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	cachetesting "k8s.io/client-go/tools/cache/testing"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/limits"
 	"image.alauda.io/registry/pkg/imageapiserver/quota"
+	"image.alauda.io/registry/pkg/imageapiserver/quota/quotatest"
 )
 
 const ns = "team-a"
 
-// cluster holds quotas as kube-apiserver does: a write of an old version is a conflict.
+// cluster holds quotas as kube-apiserver does.
 type cluster struct {
 	t      *testing.T
 	client *fake.Clientset
-	// writes counts the writes that came through, conflicts those that did not.
-	mu                sync.Mutex
-	writes, conflicts int
-	// before, if set, runs before each write.
-	before func()
+	quotas *quotatest.Quotas
 }
 
 func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
 	t.Helper()
-	c := &cluster{t: t, client: fake.NewClientset(objects...)}
-	c.client.PrependReactor("update", "resourcequotas", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		update := action.(clienttesting.UpdateAction)
-		next := update.GetObject().(*corev1.ResourceQuota).DeepCopy()
-		if c.before != nil {
-			c.before()
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		resourceName := corev1.SchemeGroupVersion.WithResource("resourcequotas")
-		obj, err := c.client.Tracker().Get(resourceName, next.Namespace, next.Name)
-		if err != nil {
-			return true, nil, err
-		}
-		current := obj.(*corev1.ResourceQuota)
-		if current.ResourceVersion != next.ResourceVersion {
-			c.conflicts++
-			return true, nil, apierrors.NewConflict(resourceName.GroupResource(), next.Name, nil)
-		}
-		version, _ := strconv.Atoi(current.ResourceVersion)
-		next.ResourceVersion = strconv.Itoa(version + 1)
-		c.writes++
-		return true, next, c.client.Tracker().Update(resourceName, next, next.Namespace)
-	})
-	return c
+	client := fake.NewClientset(objects...)
+	return &cluster{t: t, client: client, quotas: quotatest.Guard(client)}
 }
 
 // hard makes a quota with names and amounts.
@@ -129,14 +96,4 @@ func (c *cluster) used(name string, resourceName corev1.ResourceName) int64 {
 	}
 	amount := current.Status.Used[resourceName]
 	return amount.Value()
-}
-
-// eventually waits for what an informer brings.
-func eventually(t *testing.T, what string, check func() bool) {
-	t.Helper()
-	if err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		return check(), nil
-	}); err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
 }

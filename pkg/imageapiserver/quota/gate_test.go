@@ -122,8 +122,8 @@ func TestOnlyGrowthIsEnforced(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if c.writes != 0 {
-		t.Errorf("%d writes, want none", c.writes)
+	if writes := c.quotas.Writes(); writes != 0 {
+		t.Errorf("%d writes, want none", writes)
 	}
 	if err := pass(t, gate, stream("app", "1", "2", "4"), old, quota.Stored); err == nil {
 		t.Error("growth passed")
@@ -150,8 +150,8 @@ func TestDryRunChecksAndWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	request.End(t.Context(), quota.Stored)
-	if c.writes != 0 || len(gate.Pending(ns)) != 0 {
-		t.Errorf("%d writes, %v pending, want none", c.writes, gate.Pending(ns))
+	if writes := c.quotas.Writes(); writes != 0 || len(gate.Pending(ns)) != 0 {
+		t.Errorf("%d writes, %v pending, want none", writes, gate.Pending(ns))
 	}
 	c = newCluster(t, hard("q", streamsName, "0"))
 	if err := c.replica().Begin(true).Pass(t.Context(), stream("app"), none); err == nil {
@@ -229,19 +229,16 @@ func TestRetryAdjustsTheReservation(t *testing.T) {
 func TestManyConflictsAskToTryAgain(t *testing.T) {
 	c := newCluster(t, hard("q", streamsName, "5"))
 	gate := c.replica()
-	c.before = func() {
-		current, _ := c.client.Tracker().Get(corev1.SchemeGroupVersion.WithResource("resourcequotas"), ns, "q")
-		other := current.(*corev1.ResourceQuota).DeepCopy()
-		other.ResourceVersion += "0"
-		if err := c.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource("resourcequotas"), other, ns); err != nil {
+	c.quotas.Before = func() {
+		if err := c.quotas.Touch(ns, "q"); err != nil {
 			t.Error(err)
 		}
 	}
 	if err := pass(t, gate, stream("app"), none, quota.Stored); !errors.Is(err, quota.ErrTryAgain) {
 		t.Errorf("got %v, want %v", err, quota.ErrTryAgain)
 	}
-	if c.conflicts != 6 {
-		t.Errorf("%d attempts, want 6", c.conflicts)
+	if conflicts := c.quotas.Conflicts(); conflicts != 6 {
+		t.Errorf("%d attempts, want 6", conflicts)
 	}
 }
 
@@ -294,7 +291,7 @@ func TestWaitingForTheTurnEndsWithTheRequest(t *testing.T) {
 	c := newCluster(t, hard("q", streamsName, "5"))
 	gate := c.replica()
 	inside, leave := make(chan struct{}), make(chan struct{})
-	c.before = func() { close(inside); <-leave }
+	c.quotas.Before = func() { close(inside); <-leave }
 	ended := make(chan error)
 	go func() { ended <- pass(t, gate, stream("first"), none, quota.Stored) }()
 	<-inside

@@ -76,19 +76,19 @@ func differ(old, current corev1.ResourceList) bool {
 // in a quiet moment.
 type waits struct {
 	mu         *sync.Mutex
-	namespaces map[string]*wait
+	namespaces map[string]*busy
 }
 
-type wait struct{ first, last time.Time }
+type busy struct{ first, last time.Time }
 
-func newWaits() waits { return waits{mu: &sync.Mutex{}, namespaces: map[string]*wait{}} }
+func newWaits() waits { return waits{mu: &sync.Mutex{}, namespaces: map[string]*busy{}} }
 
 func (w waits) reserved(namespace string, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	current := w.namespaces[namespace]
 	if current == nil || now.Sub(current.last) > quiet {
-		current = &wait{first: now}
+		current = &busy{first: now}
 		w.namespaces[namespace] = current
 	}
 	current.last = now
