@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// errPlainHTTP is what a TLS handshake with a server of plain HTTP ends in.
+// plainHTTPText is what a TLS handshake with a server of plain HTTP ends in.
 const plainHTTPText = "server gave HTTP response to HTTPS client"
 
 // networkError turns what the network reported into a sentence that is the same every time: without

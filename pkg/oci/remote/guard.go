@@ -75,7 +75,8 @@ func (c *Client) permitted(addresses []netip.Addr, host, port string) ([]netip.A
 	}
 	kept := slices.DeleteFunc(slices.Clone(addresses), r.denies)
 	if len(kept) == 0 {
-		return nil, &Error{Kind: Blocked, Host: host, Message: "registry " + host + ": its address is denied"}
+		name := canonicalHost(net.JoinHostPort(host, port))
+		return nil, &Error{Kind: Blocked, Host: name, Message: "registry " + name + ": its address is denied"}
 	}
 	return kept, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -32,7 +33,7 @@ type fixture struct {
 // newClient returns a client that may connect to loopback addresses and repeats without waiting.
 func newClient(t *testing.T, change ...func(*Options, *fixture)) *fixture {
 	t.Helper()
-	f := &fixture{names: map[string]string{}, settings: &Settings{
+	f := &fixture{names: map[string]string{"localhost": "127.0.0.1"}, settings: &Settings{
 		RateLimits: configv1.RateLimits{Default: configv1.RateLimit{QPS: 10_000, Burst: 10_000}},
 	}}
 	o := DefaultOptions()
@@ -40,12 +41,11 @@ func newClient(t *testing.T, change ...func(*Options, *fixture)) *fixture {
 	o.Settings = func() *Settings { return f.settings }
 	o.Retries = []time.Duration{time.Millisecond, time.Millisecond}
 	o.CACheck = 0
-	real := o.Resolve
-	o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+	o.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
 		if address, ok := f.names[host]; ok {
 			return []netip.Addr{netip.MustParseAddr(address)}, nil
 		}
-		return real(ctx, host)
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
 	for _, c := range change {
 		c(&o, f)

@@ -171,6 +171,13 @@ func (w *wire) transport(request *http.Request) (*http.Transport, error) {
 // maxPools bounds the groups of connections: certificate files come and go.
 const maxPools = 200
 
+// CloseIdleConnections is what http.Client asks for by this name.
+func (w *wire) CloseIdleConnections() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drop()
+}
+
 func (w *wire) drop() {
 	for key, old := range w.pool {
 		old.CloseIdleConnections()

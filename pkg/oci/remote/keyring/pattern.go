@@ -47,7 +47,10 @@ func parsePattern(key string) (pattern, error) {
 	return p, nil
 }
 
-func isAddress(host string) bool { return strings.HasPrefix(host, "[") }
+// isAddress tells an IPv6 address in brackets from a pattern with a character class.
+func isAddress(host string) bool {
+	return strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") && strings.Contains(host, ":")
+}
 
 func splitPort(host string) (name, port string) {
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
