@@ -55,19 +55,23 @@ type Server struct {
 	// Kube and Images speak to kube-apiserver as an administrator.
 	Kube   kubernetes.Interface
 	Images imageclient.Interface
+	// Port is where the server itself listens on 127.0.0.1.
+	Port int
 
 	stop func()
 }
 
-// Start runs image-api-server until the test ends and waits until kube-apiserver reaches it.
-func Start(t testing.TB, cp *controlplane.ControlPlane) *Server {
+// Start runs image-api-server until the test ends and waits until kube-apiserver reaches it. Flags come after
+// those that every test needs. Without them there is no webhook.
+func Start(t testing.TB, cp *controlplane.ControlPlane, flags ...string) *Server {
 	t.Helper()
 	s := &Server{CP: cp, Kube: kubernetes.NewForConfigOrDie(cp.Config), Images: imageclient.NewForConfigOrDie(cp.Config)}
 	CreateNamespace(t, s.Kube, SystemNamespace)
 	for _, file := range []string{"rbac.yaml", "crd-storedimages.yaml", "crd-storedimagestreams.yaml"} {
 		Apply(t, cp.Config, manifests.ImageAPIServer, file)
 	}
-	s.register(t, s.run(t))
+	s.Port = s.run(t, flags)
+	s.register(t, s.Port)
 	return s
 }
 
@@ -75,7 +79,7 @@ func Start(t testing.TB, cp *controlplane.ControlPlane) *Server {
 func (s *Server) Stop() { s.stop() }
 
 // run starts the server and returns its port.
-func (s *Server) run(t testing.TB) int {
+func (s *Server) run(t testing.TB, flags []string) int {
 	t.Helper()
 	port := freePort(t)
 	kubeconfig, err := s.CP.WriteKubeconfig(name, ServiceAccountConfig(s.CP, name))
@@ -88,11 +92,11 @@ func (s *Server) run(t testing.TB) int {
 		t.Fatal(err)
 	}
 	certFile, keyFile, _ := s.CP.ServingCert(t, name+"."+SystemNamespace+".svc", "localhost", "127.0.0.1")
-	args := []string{
+	args := append([]string{
 		"--config=" + config, "--kubeconfig=" + kubeconfig, "-v=0",
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
 		"--tls-cert-file=" + certFile, "--tls-private-key-file=" + keyFile, "--webhook-port=0", "--shutdown-delay-duration=0s",
-	}
+	}, flags...)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
