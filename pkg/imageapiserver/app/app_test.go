@@ -15,7 +15,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"version", []string{"version"}, 0, "go1."},
 		{"help names the storage flag", []string{"--help"}, 0, "--image-storage"},
-		{"help does not promise a webhook", []string{"--help"}, 0, "nothing listens there yet"},
+		{"help names the webhook", []string{"--help"}, 0, "resolves short image names"},
 		{"webhook port out of range", []string{"--webhook-port=70000"}, 2, "--webhook-port=70000"},
 		{"webhook port is accepted", []string{"--webhook-port=9443", "--config=/nonexistent/config.yaml"}, 1, "/nonexistent/config.yaml"},
 		{"unknown flag", []string{"--no-such-flag"}, 2, "no-such-flag"},
