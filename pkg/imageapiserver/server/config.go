@@ -36,6 +36,7 @@ type Config struct {
 	// clusterDomain is the DNS domain behind ".svc" in the names of the cluster's services.
 	clusterDomain     string
 	controllerOptions *ControllerOptions
+	importCADir       string
 	// events tells owners of objects what happened to them.
 	events record.EventRecorder
 	// webhookAddress is where webhooks listen, empty for nowhere.
@@ -65,7 +66,7 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 	c := &Config{
 		generic: genericapiserver.NewRecommendedConfig(codecs.Factory),
 		codecs:  codecs, source: source, compressor: compressor,
-		clusterDomain: clusterDomain(o.ResolvConf), controllerOptions: o.Controllers, webhookAddress: webhookAddress(o),
+		clusterDomain: clusterDomain(o.ResolvConf), controllerOptions: o.Controllers, importCADir: o.ImportCADir, webhookAddress: webhookAddress(o),
 	}
 	if err := o.Run.ApplyTo(&c.generic.Config); err != nil {
 		return nil, err
@@ -138,7 +139,7 @@ func (c *Config) secure(o *Options) error {
 	if err := o.Authorization.ApplyTo(&c.generic.Authorization); err != nil {
 		return err
 	}
-	return o.Audit.ApplyTo(&c.generic.Config)
+	return applyAudit(*o.Audit, &c.generic.Config)
 }
 
 // control sets up flow control and admission, as far as the cluster serves what they need.

@@ -33,7 +33,7 @@ func (c *Config) newImports() (*imports, error) {
 	options := remote.DefaultOptions()
 	options.UserAgent = version.UserAgent(ComponentName)
 	options.Settings = registrySettings(source.Current, hostSource)
-	options.CADirs = []string{importCADir}
+	options.CADirs = []string{c.importCADir}
 	options.InternalHosts = func() []string { return hostSource().InternalNames() }
 	client, err := remote.New(options)
 	if err != nil {

@@ -58,6 +58,9 @@ type Options struct {
 	// ResolvConf is the resolver configuration that tells the cluster's domain. It has no flag: in a
 	// Pod it is where kubelet writes it.
 	ResolvConf string
+	// ImportCADir holds the certificate authorities of other registries, each in a file named after the
+	// host it is for.
+	ImportCADir string
 	// Compression says whether objects are written compressed.
 	Compression bool
 	// Controllers say what runs beside the requests.
@@ -101,6 +104,7 @@ func NewOptions() *Options {
 
 	return &Options{
 		ConfigFile: defaultConfigFile, Storage: StorageCRD, Compression: true, ResolvConf: resolvConfFile,
+		ImportCADir: importCADir,
 		Controllers: newControllerOptions(), WebhookPort: 9443,
 		Run: run, Etcd: etcd, SecureServing: serving.WithLoopback(),
 		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
@@ -120,6 +124,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Storage, "image-storage", o.Storage, "Where images and image streams are stored: crd (hidden custom resources in the cluster) or etcd (--etcd-servers).")
 	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Port of the admission webhook that resolves short image names to image streams; 0 serves none.")
 	flags.BoolVar(&o.Compression, "storage-compression", o.Compression, "Write objects compressed. Both forms can always be read.")
+	flags.StringVar(&o.ImportCADir, "import-ca-dir", o.ImportCADir, "Directory with certificate authorities of registries that images are imported from, a file <host> or <host>..<port> for each; read again when it changes.")
 	o.Controllers.addFlags(flags)
 	o.Run.AddUniversalFlags(flags)
 	o.Etcd.AddFlags(flags)
