@@ -67,6 +67,15 @@ func (s *source) endpoint(ctx context.Context) (endpoint, error) {
 	if found, ok := s.client.endpoints.get(key, s.client.options.Clock.Now()); ok {
 		return found, nil
 	}
+	done, err := s.alone(ctx)
+	if err != nil {
+		return endpoint{}, err
+	}
+	defer done()
+	// Whoever had the turn before may have found out.
+	if found, ok := s.client.endpoints.get(key, s.client.options.Clock.Now()); ok {
+		return found, nil
+	}
 	found, err := s.ping(ctx, "https")
 	if err != nil && s.insecure && ctx.Err() == nil {
 		switch KindOf(err) {

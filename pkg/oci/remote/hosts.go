@@ -122,12 +122,14 @@ func (h *hosts) acquire(name string, limit configv1.RateLimit) *hostState {
 }
 
 // forget drops the hosts that were not used for longest, unless somebody uses them or they still owe
-// a pause or tokens: forgetting these would lift the limit.
+// a pause or tokens: forgetting these would lift the limit. Only when the number doubles, which takes an
+// attacker with many hosts, these go as well.
 func (h *hosts) forget(now time.Time) {
 	for element := h.order.Back(); element != nil && h.order.Len() > h.limit; {
 		state, previous := element.Value.(*hostState), element.Prev()
 		full := state.bucket.TokensAt(now) >= float64(state.bucket.Burst())
-		if state.users == 0 && !state.until.After(now) && full && element != h.order.Front() {
+		owes := state.until.After(now) || !full
+		if state.users == 0 && element != h.order.Front() && (!owes || h.order.Len() > 2*h.limit) {
 			h.order.Remove(element)
 			delete(h.known, state.name)
 		}

@@ -205,6 +205,22 @@ func TestTheNumberOfRememberedHostsIsBounded(t *testing.T) {
 	}
 }
 
+func TestManyHostsThatAskForAPauseAreForgottenInTheEnd(t *testing.T) {
+	h := newHosts(clocktesting.NewFakeClock(start), 8, 3)
+	for i := range 50 {
+		name := fmt.Sprintf("host-%d", i)
+		leave, err := h.enter(t.Context(), name, configv1.RateLimit{QPS: 1, Burst: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.cool(name, maxCooldown)
+		leave()
+	}
+	if n := len(h.known); n > 6 || n != h.order.Len() {
+		t.Errorf("%d hosts are remembered, want at most 6", n)
+	}
+}
+
 func TestRatesFollowTheSettings(t *testing.T) {
 	r, err := compile(&Settings{RateLimits: configv1.RateLimits{
 		Default: configv1.RateLimit{QPS: 3, Burst: 0}, Hosts: map[string]configv1.RateLimit{"docker.io": {QPS: 2, Burst: 5}},

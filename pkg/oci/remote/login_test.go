@@ -277,6 +277,42 @@ func TestSameOwner(t *testing.T) {
 	}
 }
 
+func TestManyRequestsBeginWithOnePingAndOneToken(t *testing.T) {
+	registry := secondregistry.Start(t, secondregistry.Options{Tokens: true, Users: map[string]string{"ann": "right"}})
+	registry.PushImage(t, "app", "v1", secondregistry.Image{})
+	r := newClient(t).repository(t, registry.Host+"/app", true, keys(t, logins{registry.Host: {"ann", "right"}}))
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			if _, err := r.Manifest(t.Context(), "v1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if pings, tokens := registry.Count("", "/v2/"), registry.Count("", "/token"); pings != 1 || tokens != 1 {
+		t.Errorf("%d pings and %d requests for tokens, want one of each", pings, tokens)
+	}
+}
+
+func FuzzChallenge(f *testing.F) {
+	f.Add(`Bearer realm="https://auth.example.com/token",service="x",scope="repository:a:pull"`)
+	f.Add(`Basic realm="x"`)
+	f.Add(`Negotiate, Bearer realm=`)
+	f.Add(`Bearer realm="\`)
+	f.Fuzz(func(t *testing.T, header string) {
+		found := challengeOf(t.Context(), "registry.example.com", http.Header{"Www-Authenticate": {header}})
+		if found == nil {
+			return
+		}
+		s := &source{connect: "registry.example.com"}
+		realm, trusted := s.realm(found)
+		if trusted && (realm.Scheme != "https" || !strings.HasSuffix(strings.TrimSuffix(strings.ToLower(realm.Hostname()), "."), "example.com")) {
+			t.Errorf("%q is trusted with the credential: %v", header, realm)
+		}
+	})
+}
+
 func FuzzParseToken(f *testing.F) {
 	f.Add([]byte(`{"token":"a","expires_in":300}`))
 	f.Add([]byte(`{"access_token":"a b"}`))

@@ -78,8 +78,8 @@ type Timeouts struct {
 type Options struct {
 	// UserAgent is sent with every request: name/version.
 	UserAgent string
-	// Settings returns the current settings. While nothing changed it returns the same pointer, and what
-	// it points to is never modified.
+	// Settings returns the current settings. What it points to is never modified; a change comes with
+	// another pointer.
 	Settings func() *Settings
 	// CADirs hold certificate authorities, each in a file named after the host it is for
 	// (pkg/hostcerts). Directories that do not exist are fine.

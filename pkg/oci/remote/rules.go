@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
 
@@ -104,7 +105,8 @@ func (c *Client) compiled() (*rules, error) {
 	if settings == nil {
 		settings = &noSettings
 	}
-	if known := c.rules.Load(); known != nil && known.settings == settings {
+	known := c.rules.Load()
+	if known != nil && (known.settings == settings || reflect.DeepEqual(known.settings, settings)) {
 		return known, nil
 	}
 	fresh, err := compile(settings)

@@ -32,7 +32,7 @@ type source struct {
 	// worked is the credential that was accepted last and is tried first.
 	worked *Credential
 	tokens map[Credential]token
-	// turn lets one request at a time ask for a token.
+	// turn is taken by the one request that pings or asks for a token; it guards tokens.
 	turn chan struct{}
 }
 

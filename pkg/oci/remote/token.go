@@ -57,12 +57,11 @@ func basic(c Credential) string {
 // token returns a token for a credential. Only one request at a time asks for one, and the others then
 // find it.
 func (s *source) token(ctx context.Context, ch *challenge, c Credential, fresh bool) (text string, reused bool, err error) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return "", false, interrupted(ctx, s.host)
+	done, err := s.alone(ctx)
+	if err != nil {
+		return "", false, err
 	}
+	defer done()
 	now := s.client.options.Clock.Now()
 	if known, ok := s.tokens[c]; ok && !fresh && now.Before(known.expires) {
 		return known.text, true, nil
@@ -73,6 +72,17 @@ func (s *source) token(ctx context.Context, ch *challenge, c Credential, fresh b
 	}
 	s.tokens[c] = issued
 	return issued.text, false, nil
+}
+
+// alone waits for the source's turn to ping or to ask for a token: many requests begin at once, and one
+// is enough to find out for all.
+func (s *source) alone(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, interrupted(ctx, s.host)
+	}
 }
 
 // exchange asks the token service that the challenge names. It sees the credential only if it belongs
