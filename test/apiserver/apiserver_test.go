@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,51 +50,19 @@ func suite(t *testing.T, e *environment) {
 		"virtual resources watch": testNoWatchOnTags,
 		"replicas":                testReplicas,
 		"apply":                   testApply,
+		"apply of tags":           testApplyTags,
+		"tag updates":             testTagUpdates,
+		"selectors":               testSelectors,
+		"collection":              testDeleteCollection,
+		"dry run":                 testDryRun,
+		"bad requests":            testBadRequests,
+		"kubectl":                 testKubectl,
+		"controller manager":      testControllerManager,
 		"namespace deletion":      testNamespaceDeletion,
 		"configuration reload":    testReload,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })
 	}
-}
-
-// Behaviour 1.
-func testDiscovery(t *testing.T, e *environment) {
-	list, err := e.kube.Discovery().ServerResourcesForGroupVersion("image.alauda.io/v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resources := map[string]metav1.APIResource{}
-	for _, resource := range list.APIResources {
-		resources[resource.Name] = resource
-	}
-	for _, name := range []string{
-		"images", "imagestreams", "imagestreams/status", "imagestreams/layers", "imagestreams/secrets",
-		"imagestreamtags", "imagestreamimages", "imagestreammappings",
-	} {
-		if _, ok := resources[name]; !ok {
-			t.Errorf("%s is not served", name)
-		}
-	}
-	streams := resources["imagestreams"]
-	if !slices.Contains(streams.ShortNames, "is") || !slices.Contains(streams.Categories, "all") || streams.SingularName != "imagestream" {
-		t.Errorf("imagestreams: %+v", streams)
-	}
-	if verbs := resources["imagestreamtags"].Verbs; slices.Contains(verbs, "watch") {
-		t.Errorf("imagestreamtags can be watched: %v", verbs)
-	}
-}
-
-func testOpenAPI(t *testing.T, e *environment) {
-	e.eventually(t, "OpenAPI v3 of the group has ImageStream", func(ctx context.Context) error {
-		body, err := e.kube.Discovery().RESTClient().Get().AbsPath("/openapi/v3/apis/image.alauda.io/v1").DoRaw(ctx)
-		if err != nil {
-			return err
-		}
-		if !strings.Contains(string(body), `"kind":"ImageStream"`) || !strings.Contains(string(body), "lookupPolicy") {
-			return errors.New("no schema of ImageStream")
-		}
-		return nil
-	})
 }
 
 func testHealth(t *testing.T, e *environment) {
@@ -301,15 +268,6 @@ func testUnprivileged(t *testing.T, e *environment) {
 		if _, err := api.Images().Create(t.Context(), &imagev1.Image{}, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 			t.Errorf("%s: create as alice: %v, want Forbidden", where, err)
 		}
-	}
-}
-
-// Behaviour 3.
-func testNoWatchOnTags(t *testing.T, e *environment) {
-	_, err := e.kube.Discovery().RESTClient().Get().
-		AbsPath("/apis/image.alauda.io/v1/namespaces/default/imagestreamtags").Param("watch", "true").DoRaw(t.Context())
-	if !apierrors.IsMethodNotSupported(err) {
-		t.Errorf("watch of imagestreamtags: %v, want MethodNotAllowed", err)
 	}
 }
 
