@@ -16,7 +16,7 @@ type Index struct {
 	mu         sync.RWMutex
 	namespaces map[string]*namespaceUsage
 	synced     atomic.Pointer[func() bool]
-	changed    []func(namespace string)
+	changed    []func(namespace string, grew bool)
 }
 
 // namespaceUsage is what one namespace uses.
@@ -35,9 +35,9 @@ type streamUsage struct {
 // NewIndex makes an index that knows nothing until it is fed.
 func NewIndex() *Index { return &Index{namespaces: map[string]*namespaceUsage{}} }
 
-// OnChange calls fn for each namespace whose usage has changed. It must be
-// called before Feed; fn must not block.
-func (i *Index) OnChange(fn func(namespace string)) {
+// OnChange calls fn for each namespace whose usage has changed, and says
+// whether any of it grew. It must be called before Feed; fn must not block.
+func (i *Index) OnChange(fn func(namespace string, grew bool)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.changed = append(i.changed, fn)
@@ -93,10 +93,10 @@ func (i *Index) put(obj any) {
 	for digest := range usage.images {
 		namespace.images[digest]++
 	}
-	listeners, same := i.changed, before.minus(namespace.amounts()).zero()
+	listeners, change := i.changed, namespace.amounts().minus(before)
 	i.mu.Unlock()
-	if !same {
-		tell(listeners, stream.Namespace)
+	if !change.zero() {
+		tell(listeners, stream.Namespace, !change.positive().zero())
 	}
 }
 
@@ -111,12 +111,12 @@ func (i *Index) remove(namespaceName, name string) {
 	}
 	listeners := i.changed
 	i.mu.Unlock()
-	tell(listeners, namespaceName)
+	tell(listeners, namespaceName, false)
 }
 
-func tell(listeners []func(string), namespace string) {
+func tell(listeners []func(string, bool), namespace string, grew bool) {
 	for _, listener := range listeners {
-		listener(namespace)
+		listener(namespace, grew)
 	}
 }
 

@@ -47,13 +47,19 @@ func TestDelta(t *testing.T) {
 func TestIndexFollowsTheStreams(t *testing.T) {
 	c := newCluster(t)
 	gate := c.replica(stream("app", "1", "2"))
-	changed := make(chan string, 100)
-	gate.index.OnChange(func(namespace string) { changed <- namespace })
+	type change struct {
+		namespace string
+		grew      bool
+	}
+	changed := make(chan change, 100)
+	gate.index.OnChange(func(namespace string, grew bool) { changed <- change{namespace, grew} })
+	before := int64(2)
 	expect := func(step string, want quota.Amounts) {
 		t.Helper()
-		if namespace := <-changed; namespace != ns {
-			t.Errorf("%s: namespace %s changed", step, namespace)
+		if got := <-changed; got != (change{ns, want[tagsName] > before}) {
+			t.Errorf("%s: told of %+v", step, got)
 		}
+		before = want[tagsName]
 		if got := gate.index.Used(ns); !maps.Equal(got, want) {
 			t.Errorf("%s: used is %v, want %v", step, got, want)
 		}

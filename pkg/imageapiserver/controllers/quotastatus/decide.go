@@ -72,23 +72,23 @@ func differ(old, current corev1.ResourceList) bool {
 	return false
 }
 
-// waits remembers when reservations were made, so that a namespace is counted
+// waits remembers when somebody reserved or stored, so that a namespace is counted
 // in a quiet moment.
 type waits struct {
 	mu         *sync.Mutex
-	namespaces map[string]*busy
+	namespaces map[string]*activity
 }
 
-type busy struct{ first, last time.Time }
+type activity struct{ first, last time.Time }
 
-func newWaits() waits { return waits{mu: &sync.Mutex{}, namespaces: map[string]*busy{}} }
+func newWaits() waits { return waits{mu: &sync.Mutex{}, namespaces: map[string]*activity{}} }
 
-func (w waits) reserved(namespace string, now time.Time) {
+func (w waits) busy(namespace string, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	current := w.namespaces[namespace]
 	if current == nil || now.Sub(current.last) > quiet {
-		current = &busy{first: now}
+		current = &activity{first: now}
 		w.namespaces[namespace] = current
 	}
 	current.last = now

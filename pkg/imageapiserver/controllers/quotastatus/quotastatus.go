@@ -7,8 +7,9 @@
 // counts. Deletions so give quota back within seconds, new quotas get their
 // usage, and what was reserved for a write that failed disappears.
 //
-// A namespace is counted when nobody has reserved anything in it for a moment:
-// a reservation is there before its stream, and would look like too much. The
+// A namespace is counted when nobody has reserved anything in it, nor stored
+// what he had reserved for, for a moment: a reservation is there before its
+// stream, and would look like too much. The
 // controller writes only where something differs, and never touches another
 // name of a quota: those belong to kube-controller-manager.
 package quotastatus
@@ -17,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,10 +41,12 @@ const (
 	workers = 2
 	// settle lets a change of a quota and that of a stream arrive in either order.
 	settle = 300 * time.Millisecond
-	// quiet is how long nobody may have reserved before a namespace is counted.
+	// quiet is how long nobody may have reserved, nor stored what he reserved for, before a namespace is
+	// counted.
 	quiet = 2 * time.Second
-	// patience is how long it is put off at most while reservations go on.
-	patience = 15 * time.Second
+	// patience is how long it is put off at most while that goes on: longer than a request may take. As long
+	// as writes come through, a quota that says too much does no harm; once it refuses, it becomes quiet.
+	patience = 90 * time.Second
 	// resync is how often every namespace with a quota is counted anyway.
 	resync = 10 * time.Minute
 
@@ -92,7 +96,7 @@ func New(o Options) (*Controller, error) {
 		o.Clock = clock.RealClock{}
 	}
 	c := &Controller{Options: o, waits: newWaits()}
-	o.Index.OnChange(c.enqueue)
+	o.Index.OnChange(c.onUsage)
 	_, err := o.Quotas.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) { c.onQuota(nil, obj) },
 		UpdateFunc: func(old, obj any) {
@@ -167,6 +171,19 @@ func (c *Controller) enqueueAll() {
 	}
 }
 
+// onUsage looks at a namespace whose streams changed. Where they grow, others may be on their way between
+// reservation and stream.
+func (c *Controller) onUsage(namespace string, grew bool) {
+	quotas, err := c.Quotas.Lister().ResourceQuotas(namespace).List(labels.Everything())
+	if err != nil || !slices.ContainsFunc(quotas, counts) {
+		return
+	}
+	if grew {
+		c.waits.busy(namespace, c.Clock.Now())
+	}
+	c.enqueue(namespace)
+}
+
 // onQuota looks at a quota that is new or changed. A changed usage is somebody's
 // reservation, in whatever replica.
 func (c *Controller) onQuota(old, obj any) {
@@ -179,7 +196,7 @@ func (c *Controller) onQuota(old, obj any) {
 			return
 		}
 		if usageDiffers(before, current) {
-			c.waits.reserved(current.Namespace, c.Clock.Now())
+			c.waits.busy(current.Namespace, c.Clock.Now())
 		}
 	}
 	c.enqueue(current.Namespace)

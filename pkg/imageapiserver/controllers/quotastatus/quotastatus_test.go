@@ -89,16 +89,16 @@ func TestNamespaceWaitsForAQuietMoment(t *testing.T) {
 	if left := w.left(ns, now); left != 0 {
 		t.Errorf("nobody reserved, and %s are left", left)
 	}
-	w.reserved(ns, now)
-	w.reserved(ns, at(time.Second))
+	w.busy(ns, now)
+	w.busy(ns, at(time.Second))
 	if left := w.left(ns, at(time.Second)); left != quiet {
 		t.Errorf("%s are left, want %s", left, quiet)
 	}
 	if left := w.left(ns, at(4*time.Second)); left != 0 {
 		t.Errorf("it is quiet, and %s are left", left)
 	}
-	for second := range 60 { // somebody reserves all the time
-		w.reserved(ns, at(time.Hour+time.Duration(second)*time.Second))
+	for second := range 600 { // somebody reserves all the time
+		w.busy(ns, at(time.Hour+time.Duration(second)*time.Second))
 		if left := w.left(ns, at(time.Hour+time.Duration(second)*time.Second)); left == 0 {
 			if second != int(patience/time.Second) {
 				t.Errorf("counted after %d s, want %s", second, patience)
