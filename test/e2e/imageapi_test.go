@@ -30,6 +30,24 @@ func pushHello(t *testing.T, repository string, auth remote.Option) string {
 	return digestOf(t, index).String()
 }
 
+// pullIndexCompletely downloads an index with all its images and returns its digest.
+func pullIndexCompletely(t *testing.T, repository string, auth remote.Option) string {
+	t.Helper()
+	index, err := remote.Index(shared.reference(t, repository), shared.remoteOptions(t, auth)...)
+	if err != nil {
+		t.Fatalf("pull %s: %v", repository, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatalf("pull %s: %v", repository, err)
+	}
+	name, _, _ := strings.Cut(repository, ":")
+	for _, child := range manifest.Manifests {
+		pullCompletely(t, name+"@"+child.Digest.String(), auth)
+	}
+	return digestOf(t, index).String()
+}
+
 // TestTagFollowsAnother: a tag that names another tag has, after each push, what that tag has.
 //
 // Behaviour image-api 17.

@@ -163,3 +163,66 @@ END`, namespace, registry.Host))
 	second, _ := pushForTwoPlatforms(t, registry, "library/fresh", "latest", "second")
 	becomes(second.Digest.String())
 }
+
+// TestImportOutOfThisRegistry copies with the rights of the namespace that asks: without them nothing is found,
+// with them the copy belongs to the new repository, with its layers.
+//
+// Behaviours image-api 32 and 39.
+func TestImportOutOfThisRegistry(t *testing.T) {
+	source, target := shared.namespace(t, "origin"), shared.namespace(t, "copy")
+	digest := pushHello(t, source+"/app:v1", shared.pusher(t, source))
+	pullSecretToken(t, target, "default")
+	request := fmt.Sprintf(`kubectl -n %s create -o yaml -f - <<'END'
+apiVersion: image.alauda.io/v1
+kind: ImageStreamImport
+metadata: {name: app}
+spec:
+  import: true
+  images:
+  - from: {kind: DockerImage, name: "%s/%s/app:v1"}
+END`, target, internalHost, source)
+	if out := shared.shell(t, request); strings.Contains(out, digest) {
+		t.Fatalf("namespace %s may not pull from %s, and yet the import found the image:\n%s", target, source, out)
+	}
+	shared.grant(t, source, "system:image-puller", "default", target)
+	eventually(t, "the import is allowed", func(context.Context) error {
+		out, err := shared.tryShell(t, request)
+		if err == nil && !strings.Contains(out, "status: Success") {
+			err = fmt.Errorf("%s", out)
+		}
+		return err
+	})
+	if got := shared.shell(t, fmt.Sprintf("kubectl -n %s get istag app:v1 -o jsonpath='{.image.dockerImageReference}'", target)); got != internalHost+"/"+target+"/app@"+digest {
+		t.Errorf("the copy refers to %s", got)
+	}
+	if got := pullIndexCompletely(t, target+"/app:v1", asToken(shared.token(t, target, "default"))); got != digest {
+		t.Errorf("pulled %s from the copy, want %s", got, digest)
+	}
+}
+
+// TestBackfilledImageIsCompleted: an administrator records by name what the registry has; the rest comes by itself.
+//
+// Behaviour image-api 49.
+func TestBackfilledImageIsCompleted(t *testing.T) {
+	namespace := shared.namespace(t, "backfill")
+	digest := pushRandomImage(t, namespace+"/app:v1", shared.pusher(t, namespace))
+	// What a restored volume without its metadata looks like.
+	shared.shell(t, fmt.Sprintf("kubectl -n %s delete istag app:v1 && kubectl delete image %s", namespace, digest))
+	shared.shell(t, fmt.Sprintf(`kubectl -n %s create -f - <<'END'
+apiVersion: image.alauda.io/v1
+kind: ImageStreamMapping
+metadata: {name: app}
+tag: v1
+image:
+  metadata: {name: "%s"}
+  dockerImageReference: "%s/%s/app@%s"
+  dockerImageManifestMediaType: application/vnd.docker.distribution.manifest.v2+json
+END`, namespace, digest, internalHost, namespace, digest))
+	eventually(t, "the image is completed", func(ctx context.Context) error {
+		image, err := shared.image.ImageV1().Images().Get(ctx, digest.String(), metav1.GetOptions{})
+		if err == nil && (len(image.DockerImageLayers) != 3 || image.Annotations["alauda.io/image.managed"] != "true") {
+			err = fmt.Errorf("it has %d layers and annotations %v", len(image.DockerImageLayers), image.Annotations)
+		}
+		return err
+	})
+}
