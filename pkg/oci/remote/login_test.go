@@ -218,6 +218,29 @@ func TestForeignTokenServicesNeverSeeCredentials(t *testing.T) {
 	}
 }
 
+// The choice of credentials already leaves them out; the exchange itself must not depend on that.
+//
+// Behaviour 40.
+func TestTheExchangeItselfWithholdsCredentialsFromForeignServices(t *testing.T) {
+	foreign := record(t, false, func(w http.ResponseWriter, request *http.Request) {
+		if request.ParseForm() != nil || request.Method != http.MethodGet || request.Form.Has("refresh_token") {
+			t.Errorf("the foreign token service got %s with a form", request.Method)
+		}
+		fmt.Fprint(w, `{"token":"worthless"}`)
+	})
+	client := newClient(t)
+	s := newSource(client.Client, location{host: "registry.example.com", path: "app", insecure: true}, nil, nil)
+	ch := &challenge{Scheme: "Bearer", Parameters: map[string]string{"realm": foreign.URL}}
+	for _, c := range []Credential{{Username: "ann", Password: "right"}, {IdentityToken: "refresh"}} {
+		if _, err := s.exchange(t.Context(), ch, c); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := foreign.requests(); len(got) != 2 || got[0]+got[1] != "" {
+		t.Errorf("%d requests, with credentials: %v", len(got), strings.Join(got, "") != "")
+	}
+}
+
 func TestTokenServicesOfTheSameDomainSeeTheCredential(t *testing.T) {
 	registry := secondregistry.Start(t, secondregistry.Options{Tokens: true, Users: map[string]string{"ann": "right"}})
 	_, port, _ := strings.Cut(registry.Host, ":")
