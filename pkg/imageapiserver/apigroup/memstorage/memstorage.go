@@ -42,6 +42,10 @@ type Backend struct {
 	// BeforeWrite is called, without any lock, before each attempt to store
 	// the result of an update.
 	BeforeWrite func(key string)
+	// BeforeStep is called, without any lock, before each atomic step of an
+	// operation: "get", "list", "create", "delete", and of an update "read" and
+	// "write".
+	BeforeStep func(ctx context.Context, step, key string)
 }
 
 type item struct {
@@ -59,6 +63,13 @@ func (b *Backend) Writes() int {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	return b.writes
+}
+
+// Clear forgets all objects, as if nothing had ever been stored.
+func (b *Backend) Clear() {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	b.objects = map[string]item{}
 }
 
 // GetRESTOptions implements generic.RESTOptionsGetter.
@@ -92,8 +103,9 @@ var (
 func (*store) Versioner() storage.Versioner { return storage.APIObjectVersioner{} }
 
 // Create implements storage.Interface.
-func (s *store) Create(_ context.Context, key string, obj, out runtime.Object, _ uint64) error {
+func (s *store) Create(ctx context.Context, key string, obj, out runtime.Object, _ uint64) error {
 	b := s.backend
+	b.step(ctx, "create", key)
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	if _, found := b.objects[key]; found {
@@ -109,6 +121,7 @@ func (s *store) Create(_ context.Context, key string, obj, out runtime.Object, _
 // Delete implements storage.Interface.
 func (s *store) Delete(ctx context.Context, key string, out runtime.Object, preconditions *storage.Preconditions, validate storage.ValidateObjectFunc, _ runtime.Object, _ storage.DeleteOptions) error {
 	b := s.backend
+	b.step(ctx, "delete", key)
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	stored, found := b.objects[key]
@@ -136,8 +149,9 @@ func (s *store) Delete(ctx context.Context, key string, out runtime.Object, prec
 }
 
 // Get implements storage.Interface.
-func (s *store) Get(_ context.Context, key string, options storage.GetOptions, out runtime.Object) error {
+func (s *store) Get(ctx context.Context, key string, options storage.GetOptions, out runtime.Object) error {
 	b := s.backend
+	b.step(ctx, "get", key)
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	stored, found := b.objects[key]
@@ -151,8 +165,9 @@ func (s *store) Get(_ context.Context, key string, options storage.GetOptions, o
 }
 
 // GetList implements storage.Interface.
-func (s *store) GetList(_ context.Context, key string, options storage.ListOptions, list runtime.Object) error {
+func (s *store) GetList(ctx context.Context, key string, options storage.ListOptions, list runtime.Object) error {
 	b := s.backend
+	b.step(ctx, "list", key)
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	itemsPointer, err := meta.GetItemsPtr(list)
@@ -181,6 +196,7 @@ func (s *store) GetList(_ context.Context, key string, options storage.ListOptio
 func (s *store) GuaranteedUpdate(ctx context.Context, key string, out runtime.Object, ignoreNotFound bool, preconditions *storage.Preconditions, try storage.UpdateFunc, _ runtime.Object) error {
 	b := s.backend
 	for ctx.Err() == nil {
+		b.step(ctx, "read", key)
 		b.mutex.Lock()
 		before, found := b.objects[key]
 		b.mutex.Unlock()
@@ -202,6 +218,7 @@ func (s *store) GuaranteedUpdate(ctx context.Context, key string, out runtime.Ob
 		if err != nil {
 			return err
 		}
+		b.step(ctx, "write", key)
 		if b.BeforeWrite != nil {
 			b.BeforeWrite(key)
 		}
@@ -211,6 +228,12 @@ func (s *store) GuaranteedUpdate(ctx context.Context, key string, out runtime.Ob
 		}
 	}
 	return ctx.Err()
+}
+
+func (b *Backend) step(ctx context.Context, step, key string) {
+	if b.BeforeStep != nil {
+		b.BeforeStep(ctx, step, key)
+	}
 }
 
 // swap stores next if the object is still as it was before.

@@ -204,10 +204,13 @@ func TestFieldLabels(t *testing.T) {
 	}
 }
 
-func FuzzDecodeImageStream(f *testing.F) {
+func FuzzDecode(f *testing.F) {
 	codec := serializer.NewCodecFactory(scheme(f)).LegacyCodec(imagev1.SchemeGroupVersion)
 	f.Add([]byte(`{"apiVersion":"image.alauda.io/v1","kind":"ImageStream","spec":{"tags":[{"name":"a","from":{"kind":"DockerImage","name":"b"}}]}}`))
 	f.Add([]byte(`{"apiVersion":"image.alauda.io/v1","kind":"Image","dockerImageMetadata":{"Id":"x"}}`))
+	for _, kind := range []string{"ImageStreamTag", "ImageTag", "ImageStreamImport", "ImageStreamMapping", "ImageSignature", "ImageStreamLayers", "ImageStreamImage", "SecretList"} {
+		f.Add([]byte(`{"apiVersion":"image.alauda.io/v1","kind":"` + kind + `","spec":{"images":[{"from":{"name":"a:b"}}]},"tag":null,"image":{"signatures":[{}]},"status":null}`))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		obj, err := runtime.Decode(codec, data)
 		if err != nil {
