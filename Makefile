@@ -10,6 +10,7 @@ DEVCLUSTER := $(OUTPUT)/bin/devcluster
 CLUSTER ?= dev
 IMAGE_REGISTRY ?=
 NODES ?= 2
+IMAGES ?= 1000,10000,30000
 REGISTRY ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 # At most two packages under test at a time: most of them start servers of their own.
@@ -99,8 +100,13 @@ behaviours: ## which behaviours of the specifications are tested, after the test
 test: verify test-unit test-component test-e2e behaviours ## everything
 
 .PHONY: bench
-bench: ## benchmarks
+bench: devcluster-binaries ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./test/bench/... ./pkg/...
+	$(GO) test -tags component -run '^$$' -bench . -benchmem -timeout 30m ./test/bench/imageapi
+
+.PHONY: bench-storage
+bench-storage: devcluster-binaries ## what images cost in each storage backend: make bench-storage IMAGES=1000,10000
+	@$(GO) run ./hack/bench-storage -images $(IMAGES)
 
 .PHONY: bench-idle
 bench-idle: ## what the product costs while nobody uses it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -47,7 +48,8 @@ func (s *Store) GetList(ctx context.Context, key string, opts storage.ListOption
 			item, _ := reflect.New(itemType).Interface().(runtime.Object)
 			return item
 		},
-		add: func(obj runtime.Object) { items.Set(reflect.Append(items, reflect.ValueOf(obj).Elem())) },
+		grow: func(n int) { items.Grow(n) },
+		add:  func(obj runtime.Object) { items.Set(reflect.Append(items, reflect.ValueOf(obj).Elem())) },
 	}
 	if result.newItem() == nil {
 		return fmt.Errorf("list %s: items of type %s are not API objects", at.key, itemType)
@@ -67,8 +69,9 @@ type listing struct {
 	store *Store
 	at    location
 	opts  storage.ListOptions
-	// newItem makes an empty object, add takes one that matches.
+	// newItem makes an empty object, grow makes room for so many more, add takes one that matches.
 	newItem func() runtime.Object
+	grow    func(n int)
 	add     func(runtime.Object)
 
 	// oldest is the version that the list must have reached, empty for none.
@@ -163,6 +166,7 @@ func (l *listing) take(ctx context.Context, page *recordList) (bool, error) {
 		return true, nil
 	}
 	limit := l.opts.Predicate.Limit
+	l.reserve(page)
 	for i := range page.Items {
 		if limit > 0 && l.count >= limit {
 			return true, l.cutAfter(&page.Items[i-1], page, int64(len(page.Items)-i))
@@ -180,6 +184,18 @@ func (l *listing) take(ctx context.Context, page *recordList) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// maxReserve bounds the room that is made for items before they have come.
+const maxReserve = 100000
+
+// reserve makes room for a page and, with the first of an unlimited list, for all that follow.
+func (l *listing) reserve(page *recordList) {
+	expected := len(page.Items)
+	if l.count == 0 && l.opts.Predicate.Limit == 0 && !l.filtered() && page.RemainingItemCount != nil {
+		expected += int(min(*page.RemainingItemCount, maxReserve))
+	}
+	l.grow(expected)
 }
 
 // cutAfter ends a list in the middle of a page, with a token like kube-apiserver would have made.
@@ -228,6 +244,7 @@ func (s *Store) objects(ctx context.Context, at location, opts storage.ListOptio
 	l := &listing{
 		store: s, at: at, opts: opts,
 		newItem: s.config.NewFunc,
+		grow:    func(n int) { found = slices.Grow(found, n) },
 		add:     func(obj runtime.Object) { found = append(found, obj) },
 	}
 	if err := l.read(ctx); err != nil {

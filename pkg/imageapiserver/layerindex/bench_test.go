@@ -1,0 +1,44 @@
+package layerindex
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
+)
+
+// What an Image of 12 layers takes in the index when half of its layers are its own.
+func BenchmarkMemoryPerImage(b *testing.B) {
+	heap := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	const images = 10000
+	for b.Loop() {
+		before := heap()
+		records := make(map[string]*layers.Record, images)
+		for n := range images {
+			image := &imageapi.Image{}
+			image.Name, image.UID = fmt.Sprintf("sha256:%064d", n), types.UID(fmt.Sprint(n))
+			for i := range 12 {
+				layer := n*12 + i
+				if i < 6 {
+					layer = -i
+				}
+				image.DockerImageLayers = append(image.DockerImageLayers, imageapi.ImageLayer{
+					Name: fmt.Sprintf("sha256:%064d", layer), LayerSize: 1, MediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
+				})
+			}
+			record := reduce(image)
+			records[record.Name] = record
+		}
+		b.ReportMetric(float64(heap()-before)/images, "B/image")
+		runtime.KeepAlive(records)
+	}
+}
