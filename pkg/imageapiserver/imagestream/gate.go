@@ -33,28 +33,29 @@ type gate struct {
 	resource schema.GroupResource
 }
 
-// checkSize refuses a stream that grew too large. A write that makes it
-// smaller always passes, otherwise nobody could clean up.
-func (g *gate) checkSize(stream, old *imageapi.ImageStream) error {
+// checkSize returns the size of a stream as JSON and refuses one that grew too
+// large. A write that makes it smaller always passes, otherwise nobody could
+// clean up.
+func (g *gate) checkSize(stream, old *imageapi.ImageStream) (int, error) {
 	jsonSize, storedSize, err := g.size(stream)
 	if err != nil {
-		return fmt.Errorf("image stream %s/%s: %w", stream.Namespace, stream.Name, err)
+		return 0, fmt.Errorf("image stream %s/%s: %w", stream.Namespace, stream.Name, err)
 	}
 	if jsonSize <= MaxJSONSize && storedSize <= MaxStoredSize {
-		return nil
+		return jsonSize, nil
 	}
 	oldJSON, oldStored, err := g.size(old)
 	if err != nil {
-		return fmt.Errorf("image stream %s/%s: %w", old.Namespace, old.Name, err)
+		return 0, fmt.Errorf("image stream %s/%s: %w", old.Namespace, old.Name, err)
 	}
 	if old.Name != "" && jsonSize < oldJSON && storedSize <= oldStored {
-		return nil
+		return jsonSize, nil
 	}
 	events := 0
 	for _, list := range stream.Status.Tags {
 		events += len(list.Items)
 	}
-	return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
+	return 0, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
 		"image stream %s/%s would have %d tags with %d events and be too large to store (%d bytes, %d as stored; at most %d and %d): prune its history or spread the tags over several streams",
 		stream.Namespace, stream.Name, len(stream.Status.Tags), events, jsonSize, storedSize, MaxJSONSize, MaxStoredSize))
 }

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/util/dryrun"
@@ -30,6 +31,9 @@ type passage struct {
 	quota  *quota.Request
 	// refused tells that the last attempt ended in the gate.
 	refused bool
+	// tags are those that the last attempt changed, for the audit log; size is that of the stream.
+	tags string
+	size int
 }
 
 func (g *gate) begin(stamps *lastref.Request, dryRun []string) *passage {
@@ -67,8 +71,12 @@ func (p *passage) onUpdate(next rest.ValidateObjectUpdateFunc) rest.ValidateObje
 // pass checks one attempt. The reservation of quota comes last, so that
 // nothing before it needs to give it back.
 func (p *passage) pass(ctx context.Context, stream, old *imageapi.ImageStream) error {
-	if err := p.gate.checkSize(stream, old); err != nil {
+	var err error
+	if p.size, err = p.gate.checkSize(stream, old); err != nil {
 		return err
+	}
+	if audit.AuditContextFrom(ctx).Enabled() {
+		p.tags = changedTags(stream, old)
 	}
 	if err := p.stamps.Stamp(ctx, history.TakenUp(stream, old)); err != nil {
 		return err
@@ -79,8 +87,11 @@ func (p *passage) pass(ctx context.Context, stream, old *imageapi.ImageStream) e
 	return p.gate.refusal(ctx, stream.Name, p.quota.Pass(ctx, stream, old))
 }
 
-// end settles what the request reserved, by how the store answered.
+// end notes what was stored and settles what the request reserved, by how the store answered.
 func (p *passage) end(ctx context.Context, err error) {
+	if err == nil {
+		p.note(ctx)
+	}
 	if p.quota == nil {
 		return
 	}

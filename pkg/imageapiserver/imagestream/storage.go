@@ -59,6 +59,7 @@ var (
 
 // NewREST builds the store of streams.
 func NewREST(options Options) (*REST, error) {
+	registerMetrics()
 	r := &REST{
 		stamper:  options.Stamper,
 		gate:     &gate{size: options.Size, quota: options.Quota, resource: imageapi.Resource("imagestreams")},
