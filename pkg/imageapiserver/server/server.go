@@ -83,6 +83,7 @@ func (c CompletedConfig) New() (*Server, error) {
 	if err := c.addWebhook(generic, background.streams); err != nil {
 		return nil, err
 	}
+	c.source.Refused = configWarner{client: c.client, events: c.events, namespace: c.controllerOptions.Namespace}.refused
 	return s, addHooks(generic, index, c.source)
 }
 

@@ -63,6 +63,8 @@ func TestChangesAreTakenOverAndBadOnesRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused := 0
+	source.Refused = func(error) { refused++ }
 	tick := make(chan time.Time)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -81,6 +83,23 @@ func TestChangesAreTakenOverAndBadOnesRefused(t *testing.T) {
 	look()
 	if got := source.Current().InternalRegistryHostname; got != "two:5000" {
 		t.Errorf("after a bad change: %q", got)
+	}
+	look()
+	if refused != 1 {
+		t.Errorf("one bad version was reported %d times", refused)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	look()
+	if got := source.Current().InternalRegistryHostname; got != "two:5000" || refused != 2 {
+		t.Errorf("without the file: host %q, want two:5000; %d reports, want one more than before", got, refused)
+	}
+	write("internalRegistryHostname: four:5000")
+	look()
+	if got := source.Current().InternalRegistryHostname; got != "four:5000" {
+		t.Errorf("when the file is back: %q", got)
 	}
 }
 

@@ -31,9 +31,14 @@ var (
 
 // Source holds the current configuration.
 type Source struct {
-	path    string
-	data    []byte
-	current atomic.Pointer[configv1.ImageAPIServerConfig]
+	// Refused, when set before Run, is told why a changed file was not taken over, once for each version.
+	Refused func(error)
+
+	path string
+	data []byte
+	// unreadable is why the file could not be read the last time.
+	unreadable string
+	current    atomic.Pointer[configv1.ImageAPIServerConfig]
 }
 
 // NewSource loads the file. It fails when the configuration is not valid.
@@ -68,15 +73,25 @@ func (s *Source) Run(ctx context.Context, tick <-chan time.Time) {
 // reload takes a changed file over, or keeps what there is. Each bad version is reported once.
 func (s *Source) reload() {
 	data, err := os.ReadFile(s.path)
-	if err == nil && bytes.Equal(data, s.data) {
-		return
-	}
-	if err == nil {
+	if err != nil {
+		if err.Error() == s.unreadable {
+			return
+		}
+		s.unreadable = err.Error()
+		err = fmt.Errorf("configuration: %w", err)
+	} else {
+		s.unreadable = ""
+		if bytes.Equal(data, s.data) {
+			return
+		}
 		err = s.accept(data)
 	}
 	if err != nil {
 		reloadErrors.Inc()
 		klog.ErrorS(err, "The changed configuration is refused, the last good one stays in force")
+		if s.Refused != nil {
+			s.Refused(err)
+		}
 		return
 	}
 	klog.InfoS("Configuration changed", "file", s.path)
