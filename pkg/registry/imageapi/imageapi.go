@@ -11,10 +11,10 @@ package imageapi
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/client-go/clientset/versioned"
@@ -46,8 +46,8 @@ type Client interface {
 	Image(ctx context.Context, digest string) (*imagev1.Image, error)
 	// CreateImage stores an Image that no tag names.
 	CreateImage(ctx context.Context, image *imagev1.Image) error
-	// StampImage writes the time of the last reference on an Image.
-	StampImage(ctx context.Context, digest string, now time.Time) error
+	// AnnotateImage sets annotations of an Image and leaves all others.
+	AnnotateImage(ctx context.Context, digest string, annotations map[string]string) error
 	// DeleteTag removes one tag with its history.
 	DeleteTag(ctx context.Context, name route.Name, tag string) error
 }
@@ -143,10 +143,12 @@ func (k kubeClient) CreateImage(ctx context.Context, image *imagev1.Image) error
 	return err
 }
 
-func (k kubeClient) StampImage(ctx context.Context, digest string, now time.Time) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`,
-		imagev1.ImageLastReferencedTimeAnnotation, now.UTC().Format(time.RFC3339))
-	_, err := k.images.ImageV1().Images().Patch(ctx, digest, types.MergePatchType, patch, metav1.PatchOptions{})
+func (k kubeClient) AnnotateImage(ctx context.Context, digest string, annotations map[string]string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return fmt.Errorf("annotations of image %s: %w", digest, err)
+	}
+	_, err = k.images.ImageV1().Images().Patch(ctx, digest, types.MergePatchType, patch, metav1.PatchOptions{})
 	return err
 }
 

@@ -83,7 +83,9 @@ func (p *Pusher) Create(ctx context.Context, name route.Name, user string) error
 }
 
 // Image stores an image that no tag names. An Image that exists already is stamped
-// unless it is young, so that a prune that is under way sees that it is in use again.
+// unless it is young, so that a prune that is under way sees that it is in use again;
+// one that came by an import gets the marks of a push, as a mapping gives them: its
+// bytes are here now.
 func (p *Pusher) Image(ctx context.Context, name route.Name, image *imagev1.Image) error {
 	var err error
 	for range imageRounds {
@@ -91,22 +93,39 @@ func (p *Pusher) Image(ctx context.Context, name route.Name, image *imagev1.Imag
 		if !apierrors.IsAlreadyExists(err) {
 			return Refusal(err, name)
 		}
-		if err = p.stamp(ctx, image.Name); !apierrors.IsNotFound(err) {
+		if err = p.renew(ctx, image.Name, image.Annotations); !apierrors.IsNotFound(err) {
 			return Refusal(err, name)
 		}
 	}
 	return Refusal(err, name)
 }
 
-func (p *Pusher) stamp(ctx context.Context, digest string) error {
+// pushMarks are the annotations that say that the bytes of an Image are in this registry.
+var pushMarks = []string{imagev1.ManagedByAlaudaAnnotation, imagev1.ImageManifestBlobStoredAnnotation}
+
+// renew writes what an existing Image lacks: a stamp of the last minute, and the marks of
+// a push that are among those given.
+func (p *Pusher) renew(ctx context.Context, digest string, given map[string]string) error {
 	existing, err := p.Client.Image(ctx, digest)
 	if err != nil {
 		return err
 	}
-	if p.Now().Sub(lastReferenced(existing)) < stampInterval {
+	lacking := map[string]string{}
+	if p.Now().Sub(lastReferenced(existing)) >= stampInterval {
+		lacking[imagev1.ImageLastReferencedTimeAnnotation] = p.Now().UTC().Format(time.RFC3339)
+	}
+	// An Image that has been pushed keeps what it says of itself.
+	if existing.Annotations[imagev1.ManagedByAlaudaAnnotation] != "true" {
+		for _, mark := range pushMarks {
+			if given[mark] == "true" {
+				lacking[mark] = "true"
+			}
+		}
+	}
+	if len(lacking) == 0 {
 		return nil
 	}
-	return p.Client.StampImage(ctx, digest, p.Now())
+	return p.Client.AnnotateImage(ctx, digest, lacking)
 }
 
 // lastReferenced is the later of creation and stamp.
@@ -208,7 +227,7 @@ func isLimit(answer metav1.Status) bool {
 // Renew stamps an Image that is taken up again by an index. One that was pruned is
 // built and created again.
 func (p *Pusher) Renew(ctx context.Context, name route.Name, digest string, build func(context.Context) (*imagev1.Image, error)) error {
-	err := p.stamp(ctx, digest)
+	err := p.renew(ctx, digest, nil)
 	if !apierrors.IsNotFound(err) {
 		return Refusal(err, name)
 	}

@@ -3,6 +3,7 @@ package imageapi_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -91,9 +92,60 @@ func TestKnownImageIsStampedOncePerMinute(t *testing.T) {
 		if err := pusher.Image(t.Context(), name, image()); err != nil {
 			t.Fatal(err)
 		}
-		if got := api.Calls("StampImage"); got != step.stamps {
+		if got := api.Calls("AnnotateImage"); got != step.stamps {
 			t.Errorf("%d stamps, want %d", got, step.stamps)
 		}
+	}
+}
+
+// A digest-only push of an image that somebody imported before: its bytes are here from now on, so an index
+// makes it local in copies as if the push had come first. Repeated, nothing is written.
+func TestImportedImageIsMarkedByAPushWithoutTag(t *testing.T) {
+	pushed := image()
+	pushed.Annotations = map[string]string{imagev1.ManagedByAlaudaAnnotation: "true", imagev1.ImageManifestBlobStoredAnnotation: "true"}
+	for what, test := range map[string]struct {
+		stored map[string]string
+		age    time.Duration
+		want   map[string]string
+	}{
+		"young import": {nil, 0, map[string]string{imagev1.ManagedByAlaudaAnnotation: "true", imagev1.ImageManifestBlobStoredAnnotation: "true"}},
+		"old import": {map[string]string{"note": "kept"}, time.Hour, map[string]string{
+			"note": "kept", imagev1.ManagedByAlaudaAnnotation: "true", imagev1.ImageManifestBlobStoredAnnotation: "true",
+			imagev1.ImageLastReferencedTimeAnnotation: "2023-11-14T22:13:20Z",
+		}},
+		"pushed before": {map[string]string{imagev1.ManagedByAlaudaAnnotation: "true"}, 0, map[string]string{imagev1.ManagedByAlaudaAnnotation: "true"}},
+	} {
+		pusher, api, clock := fixture()
+		stored := image()
+		stored.Annotations, stored.CreationTimestamp = test.stored, metav1.NewTime(clock.Now().Add(-test.age))
+		api.AddImage(stored)
+		for range 2 {
+			if err := pusher.Image(t.Context(), name, pushed); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		found, err := api.Image(t.Context(), digest)
+		if err != nil || !maps.Equal(found.Annotations, test.want) {
+			t.Errorf("%s: annotations %v, %v; want %v", what, found.Annotations, err, test.want)
+		}
+		if calls := api.Calls("AnnotateImage"); calls > 1 {
+			t.Errorf("%s: %d writes, want at most one", what, calls)
+		}
+	}
+}
+
+// An index that names an imported image again does not prove that its bytes are here.
+func TestRenewMarksNothing(t *testing.T) {
+	pusher, api, clock := fixture()
+	stored := image()
+	stored.CreationTimestamp = metav1.NewTime(clock.Now().Add(-time.Hour))
+	api.AddImage(stored)
+	if err := pusher.Renew(t.Context(), name, digest, nil); err != nil {
+		t.Fatal(err)
+	}
+	found, err := api.Image(t.Context(), digest)
+	if err != nil || len(found.Annotations) != 1 || found.Annotations[imagev1.ImageLastReferencedTimeAnnotation] == "" {
+		t.Errorf("annotations %v, %v; want the stamp alone", found.Annotations, err)
 	}
 }
 

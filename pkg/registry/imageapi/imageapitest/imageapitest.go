@@ -266,9 +266,9 @@ func (a *API) CreateImage(_ context.Context, image *imagev1.Image) error {
 	return nil
 }
 
-// StampImage implements imageapi.Client.
-func (a *API) StampImage(_ context.Context, digest string, now time.Time) error {
-	end, err := a.begin("StampImage")
+// AnnotateImage implements imageapi.Client.
+func (a *API) AnnotateImage(_ context.Context, digest string, annotations map[string]string) error {
+	end, err := a.begin("AnnotateImage")
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,9 @@ func (a *API) StampImage(_ context.Context, digest string, now time.Time) error 
 	if !ok {
 		return notFound(imagev1.ResourceNameImages, digest)
 	}
-	metav1.SetMetaDataAnnotation(&image.ObjectMeta, imagev1.ImageLastReferencedTimeAnnotation, now.UTC().Format(time.RFC3339))
+	for name, value := range annotations {
+		metav1.SetMetaDataAnnotation(&image.ObjectMeta, name, value)
+	}
 	return nil
 }
 
