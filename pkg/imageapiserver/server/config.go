@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	basecompatibility "k8s.io/component-base/compatibility"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
@@ -72,6 +73,7 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 		return nil, err
 	}
 	c.generic.EffectiveVersion = effectiveVersion()
+	sayFarewell(&c.generic.Config, clock.RealClock{})
 	setOpenAPI(&c.generic.Config, codecs.Scheme)
 	if err := c.connect(ctx, o); err != nil {
 		return nil, err
