@@ -33,7 +33,8 @@ func NewCodecs(importMode conversions.ImportModeSource) (*Codecs, error) {
 	if err := install.Install(scheme, importMode); err != nil {
 		return nil, err
 	}
-	factory := serializer.NewCodecFactory(scheme)
+	// Lists are written item by item; otherwise the answer to a list of all images would be in memory as a whole.
+	factory := serializer.NewCodecFactory(scheme, serializer.WithStreamingCollectionEncodingToJSON())
 	return &Codecs{
 		Scheme:     scheme,
 		Factory:    factory,

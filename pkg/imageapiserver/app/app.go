@@ -12,9 +12,11 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"image.alauda.io/registry/pkg/imageapiserver/server"
 	"image.alauda.io/registry/pkg/logging"
+	"image.alauda.io/registry/pkg/memlimit"
 	"image.alauda.io/registry/pkg/version"
 )
 
@@ -100,6 +102,7 @@ func newVersionCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, options *server.Options) error {
+	klog.V(4).InfoS("Memory limit", "bytes", memlimit.Apply())
 	config, err := server.NewConfig(ctx, options)
 	if err != nil {
 		return err

@@ -13,13 +13,12 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"image.alauda.io/registry/pkg/logging"
+	"image.alauda.io/registry/pkg/memlimit"
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/imageapi"
@@ -117,7 +116,7 @@ func serve(ctx context.Context, path string) error {
 	for _, warning := range warnings {
 		log.Warn(warning)
 	}
-	limitMemory(log.Logger)
+	log.Debug("memory limit", zap.Int64("bytes", memlimit.Apply()))
 	if c.NoAuth() {
 		return fmt.Errorf("auth: none is not supported by this version")
 	}
@@ -206,26 +205,5 @@ func wait(ctx context.Context, delay time.Duration) error {
 		return ctx.Err()
 	case <-timer.C:
 		return nil
-	}
-}
-
-// limitMemory makes the garbage collector respect the container's limit, unless
-// GOMEMLIMIT says something else.
-func limitMemory(log *zap.Logger) {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
-	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		limit, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
-		if err != nil || limit <= 0 || limit > 1<<50 {
-			return // no limit
-		}
-		debug.SetMemoryLimit(limit / 10 * 9)
-		log.Debug("memory limit", zap.Int64("bytes", limit/10*9))
-		return
 	}
 }
