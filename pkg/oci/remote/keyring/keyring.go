@@ -162,8 +162,13 @@ func (k *Keyring) String() string { return fmt.Sprintf("keyring of %d entries", 
 // GoString does the same for %#v.
 func (k *Keyring) GoString() string { return k.String() }
 
+// canonicalHost gives the names of one registry one form. The port of HTTPS is the one that is meant
+// when there is none.
 func canonicalHost(host string) string {
 	host = strings.ToLower(host)
+	if name, port := splitPort(host); port == "443" {
+		host = name
+	}
 	switch host {
 	case "", "index.docker.io", "registry-1.docker.io":
 		return "docker.io"

@@ -46,8 +46,10 @@ func TestKeysMatchAsInTheKubelet(t *testing.T) {
 		{"quay.io/te", "quay.io", "team/app", true},
 		{"quay.io/team/app/x", "quay.io", "team/app", false},
 		{"quay.io/other", "quay.io", "team/app", false},
-		{"quay.io:443", "quay.io", "team/app", false},
-		{"quay.io", "quay.io:443", "team/app", false},
+		// Both name the same port of the same host, and references are written with and without it.
+		{"quay.io:443", "quay.io", "team/app", true},
+		{"quay.io", "quay.io:443", "team/app", true},
+		{"quay.io:80", "quay.io", "team/app", false},
 		{"reg.example.com:5000", "reg.example.com:5000", "app", true},
 		{"reg.example.com:5000", "reg.example.com:5001", "app", false},
 		{"reg.example.com", "reg.example.com:5000", "app", false},
@@ -176,6 +178,14 @@ func TestExceptedHostsHaveNoCredentials(t *testing.T) {
 	}
 	if n := len(k.Lookup("registry.internal.svc:5000", "other/app")); n != 1 {
 		t.Errorf("the original has %d credentials, want 1", n)
+	}
+	public, _ := FromSecrets([]corev1.Secret{secret("s", oneLogin("*.example.com", "u"))})
+	for _, except := range []string{"registry.example.com", "registry.example.com:443"} {
+		for _, host := range []string{"registry.example.com", "registry.example.com:443"} {
+			if n := len(public.Except(except).Lookup(host, "other/app")); n != 0 {
+				t.Errorf("%d credentials for %s although %s is excepted, want none", n, host, except)
+			}
+		}
 	}
 	var none *Keyring
 	if none.Lookup("a", "b") != nil || none.Except("a").Lookup("a", "b") != nil {
