@@ -71,6 +71,9 @@ func (c *Client) Repository(options RepositoryOptions) (*Repository, error) {
 	}
 	named := options.Reference.DockerClientDefaults()
 	origin := location{host: canonicalHost(named.Registry), path: named.RepositoryName(), insecure: options.Insecure}
+	if !isHostname(origin.host) {
+		return nil, &Error{Kind: Internal, Message: "the reference names a registry that cannot be one"}
+	}
 	for _, err := range []error{reference.ValidateHost(origin.host), reference.ValidateRepository(origin.path)} {
 		if err != nil {
 			return nil, &Error{Kind: Internal, Host: origin.host, Message: err.Error()}

@@ -1,8 +1,10 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -153,7 +155,7 @@ func (s *source) tags(ctx context.Context, limit int) ([]string, error) {
 			return nil, err
 		}
 		for _, tag := range page {
-			if seen[tag] || reference.ValidateTag(tag) != nil {
+			if seen[tag] {
 				continue
 			}
 			seen[tag] = true
@@ -175,14 +177,47 @@ func (s *source) tagPage(ctx context.Context, query url.Values) (tags []string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	var page struct {
-		Tags []string `json:"tags"`
-	}
-	if json.Unmarshal(reply.body, &page) != nil {
+	page, err := parseTags(reply.body, s.client.options.Limits.Tags)
+	if err != nil {
 		return nil, nil, &Error{Kind: Internal, Host: s.host, Message: r.what + ": its list of tags cannot be read"}
 	}
-	return page.Tags, nextPage(reply.header.Values("Link")), nil
+	return page, nextPage(reply.header.Values("Link")), nil
 }
+
+// parseTags reads a page, at most limit valid tags of it. What a page says in two bytes would take many
+// times that as a string, so it is read one by one.
+func parseTags(body []byte, limit int) ([]string, error) {
+	var page struct {
+		Tags json.RawMessage `json:"tags"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return nil, err
+	}
+	if len(page.Tags) == 0 || string(page.Tags) == "null" {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(page.Tags))
+	if open, err := decoder.Token(); err != nil || open != json.Delim('[') {
+		return nil, errNoTags
+	}
+	var tags []string
+	for decoder.More() && len(tags) < limit {
+		token, err := decoder.Token()
+		tag, ok := token.(string)
+		if err != nil || !ok {
+			return nil, errNoTags
+		}
+		if reference.ValidateTag(tag) == nil {
+			tags = append(tags, tag)
+		}
+	}
+	return tags, nil
+}
+
+var errNoTags = errors.New("the tags are no list of strings")
+
+// maxPageQuery bounds the address of the next page: those that were asked for are remembered.
+const maxPageQuery = 4 << 10
 
 var linkPattern = regexp.MustCompile(`<([^<>]*)>\s*;[^,<]*\brel="?next"?`)
 
@@ -194,7 +229,7 @@ func nextPage(links []string) url.Values {
 			continue
 		}
 		target, err := url.Parse(match[1])
-		if err != nil {
+		if err != nil || len(target.RawQuery) > maxPageQuery {
 			continue
 		}
 		if query := target.Query(); len(query) > 0 {

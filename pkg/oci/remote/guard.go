@@ -103,18 +103,33 @@ func (c *Client) proxyFor(request *http.Request) (*url.URL, error) {
 	if err != nil || proxy == nil {
 		return nil, err
 	}
-	address, err := netip.ParseAddr(name)
-	switch {
-	case err == nil:
-	case name == "localhost" || strings.HasSuffix(name, ".localhost"):
-		address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	default:
+	address, spelt := addressOf(name)
+	if !spelt {
 		return proxy, nil
 	}
 	if _, err := c.permitted([]netip.Addr{address}, name, port); err != nil {
 		return nil, err
 	}
 	return proxy, nil
+}
+
+// addressOf returns the address that a name spells without being resolved. A name that ends in a number is
+// an address in one of the old forms (127.1, 0x7f000001), which resolvers read in different ways: it has
+// one that is always denied.
+func addressOf(name string) (address netip.Addr, spelt bool) {
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	if address, err := netip.ParseAddr(name); err == nil {
+		return address, true
+	}
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	switch {
+	case last == "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), true
+	case strings.Trim(last, "0123456789") == "",
+		strings.HasPrefix(last, "0x") && strings.Trim(last[2:], "0123456789abcdef") == "":
+		return netip.IPv4Unspecified(), true
+	}
+	return netip.Addr{}, false
 }
 
 // mustProxy is proxyFor for connections whose addresses are not checked because they lead to a proxy.

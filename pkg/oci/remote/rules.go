@@ -77,7 +77,32 @@ func (r *rules) denies(address netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	inner, found := embedded(address)
+	return found && r.denies(inner)
+}
+
+// gateways are the networks whose addresses hold one of IPv4, by the offset of its first byte: NAT64
+// (RFC 6052, RFC 8215), SIIT (RFC 2765), 6to4 (RFC 3056), IPv4-compatible (RFC 4291).
+var gateways = map[netip.Prefix]int{
+	netip.MustParsePrefix("64:ff9b::/96"):    12,
+	netip.MustParsePrefix("64:ff9b:1::/48"):  12,
+	netip.MustParsePrefix("::ffff:0:0:0/96"): 12,
+	netip.MustParsePrefix("2002::/16"):       2,
+	netip.MustParsePrefix("::/96"):           12,
+}
+
+// embedded returns the IPv4 address that a gateway on the way connects to instead.
+func embedded(address netip.Addr) (netip.Addr, bool) {
+	if !address.Is6() {
+		return netip.Addr{}, false
+	}
+	bytes := address.As16()
+	for prefix, offset := range gateways {
+		if prefix.Contains(address) {
+			return netip.AddrFrom4([4]byte(bytes[offset : offset+4])), true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // exempts tells whether a host is reached on every address. An entry without port holds for all ports.

@@ -17,7 +17,12 @@ func (s *source) open(ctx context.Context, r request, authorization string) (*an
 	streaming, cancel := context.WithCancel(ctx)
 	late := s.client.options.Clock.AfterFunc(s.client.options.Timeouts.Request, cancel)
 	response, err := s.send(streaming, r, authorization)
-	if !late.Stop() && err == nil {
+	refused := err == nil && response.StatusCode/100 != 2
+	if refused {
+		// What nobody reads is still part of the request.
+		drain(response)
+	}
+	if !late.Stop() && err == nil && !refused {
 		drain(response)
 		err = context.DeadlineExceeded
 	}
@@ -29,8 +34,7 @@ func (s *source) open(ctx context.Context, r request, authorization string) (*an
 		return nil, networkError(ctx, s.host, err)
 	}
 	reply := &answer{status: response.StatusCode, header: response.Header, length: response.ContentLength}
-	if reply.status/100 != 2 {
-		drain(response)
+	if refused {
 		cancel()
 		return reply, nil
 	}

@@ -127,7 +127,7 @@ func (s *source) exchange(ctx context.Context, ch *challenge, c Credential) (tok
 // the registry may be shown to it.
 func (s *source) realm(ch *challenge) (realm *url.URL, trusted bool) {
 	realm, err := url.Parse(ch.Parameters["realm"])
-	if err != nil || realm.Host == "" || realm.User != nil || realm.Scheme != "https" && realm.Scheme != "http" {
+	if err != nil || !isHostname(realm.Host) || realm.User != nil || realm.Scheme != "https" && realm.Scheme != "http" {
 		return nil, false
 	}
 	registry, _ := splitPort(s.connect)

@@ -215,6 +215,8 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > maxRedirects:
 		refused = "too many redirects"
+	case !isHostname(next.URL.Host):
+		refused = "a redirect to something that is no host is refused"
 	case previous.URL.Scheme == "https" && next.URL.Scheme != "https":
 		refused = "a redirect to plain HTTP is refused"
 	case next.URL.User != nil:
