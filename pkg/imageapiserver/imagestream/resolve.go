@@ -11,7 +11,6 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/utils/clock"
 
-	"image.alauda.io/api/image/reference"
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -57,8 +56,9 @@ func (r *resolver) resolve(ctx context.Context, stream, old *imageapi.ImageStrea
 	noteAmbiguity(ctx, nil)
 	names := tagsToResolve(stream, old)
 	denied, errs := r.verify(ctx, stream, names)
-	// Many tags may come from one stream; it is read once, whatever it weighs.
-	origins := &remembered{streams: r.streams, found: map[source]foundStream{}}
+	// Many tags may come from one stream; it is read and searched once,
+	// whatever it weighs.
+	origins := &remembered{streams: r.streams, found: map[source]foundStream{}, events: map[*imageapi.ImageStream]*sourceEvents{}}
 	for _, name := range names {
 		if !denied[name] {
 			errs = append(errs, r.resolveTag(ctx, stream, name, origins)...)
@@ -139,7 +139,7 @@ func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream,
 		}
 		origin = found
 	}
-	event, found, problem := r.pick(ctx, origin, from, path, tag.From.Name)
+	event, found, problem := r.pick(ctx, origin, from, path, tag.From.Name, origins)
 	if problem != nil {
 		return field.ErrorList{problem}
 	}
@@ -154,10 +154,13 @@ func (r *resolver) resolveTag(ctx context.Context, stream *imageapi.ImageStream,
 	return nil
 }
 
-// remembered reads each stream once. The streams are only read from.
+// remembered reads each stream once, and arranges the history of each once:
+// that of the stream itself as it is when an id is looked up in it first. The
+// streams are only read from.
 type remembered struct {
 	streams streamFinder
 	found   map[source]foundStream
+	events  map[*imageapi.ImageStream]*sourceEvents
 }
 
 type foundStream struct {
@@ -175,21 +178,29 @@ func (m *remembered) find(ctx context.Context, namespace, name string) (*imageap
 	return stream, err
 }
 
+func (m *remembered) eventsOf(origin *imageapi.ImageStream, hosts repository.Hosts) *sourceEvents {
+	events := m.events[origin]
+	if events == nil {
+		events = newSourceEvents(origin, hosts)
+		m.events[origin] = events
+	}
+	return events
+}
+
 // pick finds the event that a source stands for.
-func (r *resolver) pick(ctx context.Context, origin *imageapi.ImageStream, from source, path *field.Path, name string) (imageapi.TagEvent, bool, *field.Error) {
+func (r *resolver) pick(ctx context.Context, origin *imageapi.ImageStream, from source, path *field.Path, name string, origins *remembered) (imageapi.TagEvent, bool, *field.Error) {
 	if from.tag != "" {
 		head, found := history.Head(origin, from.tag)
 		return head, found, nil
 	}
-	digest, err := reference.MatchID(from.id, history.Digests(origin))
+	event, found, err := origins.eventsOf(origin, r.hosts()).find(from.id)
 	if err != nil {
 		noteAmbiguity(ctx, err)
 		return imageapi.TagEvent{}, false, field.Invalid(path, name, err.Error())
 	}
-	if digest == "" {
+	if !found {
 		return imageapi.TagEvent{}, false, field.NotFound(path, name)
 	}
-	event := r.bestEvent(origin, digest)
 	// A local event proves that the children of an index were there when it
 	// was made. A younger copy would prove it of children that came later,
 	// perhaps into repositories of others.
@@ -197,21 +208,6 @@ func (r *resolver) pick(ctx context.Context, origin *imageapi.ImageStream, from 
 		event.Created = metav1.NewTime(r.clock.Now())
 	}
 	return event, true, nil
-}
-
-// bestEvent is the newest event of a digest, a local one before others.
-func (r *resolver) bestEvent(origin *imageapi.ImageStream, digest string) imageapi.TagEvent {
-	hosts := r.hosts()
-	var best imageapi.TagEvent
-	bestLocal := false
-	history.EventsOf(origin, digest, func(_ string, event imageapi.TagEvent) {
-		local := hosts.IsLocal(event.DockerImageReference, origin.Namespace, origin.Name)
-		newer := event.Created.After(best.Created.Time)
-		if best.Image == "" || local && !bestLocal || local == bestLocal && newer {
-			best, bestLocal = event, local
-		}
-	})
-	return best
 }
 
 // here returns the reference under which stream records an event copied from

@@ -14,8 +14,10 @@ package lastref
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 
@@ -27,6 +29,10 @@ import (
 // Coalesce is how old a stamp may be before a new one is written. The pruner's
 // grace period counts on it.
 const Coalesce = time.Minute
+
+// parallelStamps bounds the Images of one request that are read and stamped at
+// a time. A request may copy thousands.
+const parallelStamps = 8
 
 // Images reads and changes Images with the server's own rights.
 type Images interface {
@@ -75,22 +81,33 @@ func (r *Request) Created(digest string) { r.done[digest] = true }
 // Forget makes the next Stamp look at the Image again.
 func (r *Request) Forget(digest string) { delete(r.done, digest) }
 
-// Stamp stamps the Images, each once. A GoneError tells the first that does
-// not exist.
+// Stamp stamps the Images, each once, several at a time. A GoneError tells one
+// that does not exist. What was stamped before an error is not stamped again.
 func (r *Request) Stamp(ctx context.Context, digests []string) error {
 	if r.dryRun {
 		return nil
 	}
+	var mutex sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelStamps)
 	for _, digest := range digests {
-		if r.done[digest] {
+		mutex.Lock()
+		done := r.done[digest]
+		mutex.Unlock()
+		if done {
 			continue
 		}
-		if err := r.stamper.stamp(ctx, digest); err != nil {
-			return err
-		}
-		r.done[digest] = true
+		group.Go(func() error {
+			if err := r.stamper.stamp(ctx, digest); err != nil {
+				return err
+			}
+			mutex.Lock()
+			defer mutex.Unlock()
+			r.done[digest] = true
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 func (s *Stamper) stamp(ctx context.Context, digest string) error {

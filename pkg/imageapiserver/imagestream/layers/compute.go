@@ -108,14 +108,25 @@ func markLocal(roots map[string]time.Time, records map[string]*Record) map[strin
 			visit(child, since)
 		}
 	}
-	for digest, since := range roots {
-		visit(digest, since)
+	// The youngest first: then nothing is visited twice, however many indexes
+	// have the same children.
+	for _, digest := range youngestFirst(roots) {
+		visit(digest, roots[digest])
 	}
 	local := make(map[string]bool, len(proven))
 	for digest := range proven {
 		local[digest] = true
 	}
 	return local
+}
+
+func youngestFirst(roots map[string]time.Time) []string {
+	digests := make([]string, 0, len(roots))
+	for digest := range roots {
+		digests = append(digests, digest)
+	}
+	slices.SortFunc(digests, func(a, b string) int { return roots[b].Compare(roots[a]) })
+	return digests
 }
 
 func describe(result *imageapi.ImageStreamLayers, digest string, record *Record, local bool) {

@@ -99,9 +99,18 @@ type AmbiguousIDError struct {
 	Candidates []string
 }
 
-// Error names the candidates.
+// maxNamedCandidates bounds the length of the text: a short id may fit all
+// images of a large stream.
+const maxNamedCandidates = 10
+
+// Error names the first candidates, and how many more there are.
 func (e *AmbiguousIDError) Error() string {
-	return fmt.Sprintf("id %q matches several images: %s", e.ID, strings.Join(e.Candidates, ", "))
+	named := e.Candidates
+	rest := ""
+	if more := len(named) - maxNamedCandidates; more > 0 {
+		named, rest = named[:maxNamedCandidates], fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("id %q matches several images: %s%s", e.ID, strings.Join(named, ", "), rest)
 }
 
 // MatchID finds the one digest that begins with id, with or without its

@@ -2,6 +2,7 @@ package reference
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -87,5 +88,15 @@ func TestMatchIDFindsOneDigestOrNamesTheCandidates(t *testing.T) {
 		if ambiguous != nil && len(ambiguous.Candidates) != tc.candidates {
 			t.Errorf("MatchID(%q) names %v, want %d candidates", tc.id, ambiguous.Candidates, tc.candidates)
 		}
+	}
+}
+
+func TestAmbiguousIDsAreNotAllNamed(t *testing.T) {
+	err := &AmbiguousIDError{ID: "a", Candidates: make([]string, 5000)}
+	for i := range err.Candidates {
+		err.Candidates[i] = fmt.Sprintf("sha256:%064x", i)
+	}
+	if text := err.Error(); len(text) > 1000 || !strings.Contains(text, err.Candidates[9]) || !strings.HasSuffix(text, " and 4990 more") {
+		t.Errorf("the text has %d bytes: %.200s", len(text), text)
 	}
 }
