@@ -124,6 +124,9 @@ func (s *session) look(obj any) {
 		return
 	}
 	key := cache.MetaObjectToName(stream)
+	if stream.DeletionTimestamp != nil {
+		return
+	}
 	if Needed(stream).Empty() && !s.retries.unknown(key.String(), stream) {
 		return
 	}
@@ -183,7 +186,8 @@ func (s *session) process(ctx context.Context, key cache.ObjectName) {
 		return
 	}
 	s.queue.Forget(key)
-	if outcome.Stream == nil {
+	// What waits for its finalizers is not imported any more: what is due of it would be due for ever.
+	if outcome.Stream == nil || outcome.Stream.DeletionTimestamp != nil {
 		s.forget(key)
 		return
 	}

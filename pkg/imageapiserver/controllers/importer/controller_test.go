@@ -294,3 +294,27 @@ func TestSlotsFollowTheirLimit(t *testing.T) {
 		t.Error("no slot after all were freed")
 	}
 }
+
+// A stream that waits for its finalizers is not imported, so nothing of it can become due.
+func TestAStreamThatIsBeingDeletedIsLeftAlone(t *testing.T) {
+	b := newBench(t)
+	b.registries.answer(source, failing(engine.Error{Reason: metav1.StatusReasonTimeout, Message: "too slow", Transient: true}))
+	stream := grouptest.Stream("team-a", "app", grouptest.Tag("latest", "DockerImage", "", source))
+	stream.Finalizers = []string{"example.com/wait"}
+	b.CreateStream(stream)
+	b.look("team-a", "app")
+	if _, _, err := b.Streams().Delete(b.Request("alice", "team-a", "imagestreams"), "app", rest.ValidateAllObjectFunc, &metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if b.Stream("team-a", "app").DeletionTimestamp == nil {
+		t.Fatal("the stream does not wait for its finalizer")
+	}
+	b.pass(2*firstPause, "team-a", "app")
+	if n := b.registries.count(source); n != 1 {
+		t.Errorf("imported %d times, want no further time", n)
+	}
+	b.session.look(b.Stream("team-a", "app"))
+	if n := b.session.queue.Len(); n != 0 {
+		t.Errorf("%d streams are queued again, want none", n)
+	}
+}
