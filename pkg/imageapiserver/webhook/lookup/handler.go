@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,9 +45,18 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// decoders is how many bodies are decoded at a time. That takes a multiple of their text, and no longer than
+// a processor has to do with it.
+const decoders = 4
+
 type handler struct {
 	Options
-	memory *memory
+	memory   *memory
+	decoding chan struct{}
+}
+
+func newHandler(options Options) *handler {
+	return &handler{Options: options, memory: newMemory(memoryForBodies), decoding: make(chan struct{}, decoders)}
 }
 
 // NewHandler serves Path and nothing else.
@@ -55,7 +65,7 @@ func NewHandler(options Options) (http.Handler, error) {
 		return nil, err
 	}
 	registerMetrics()
-	h := &handler{Options: options, memory: newMemory(memoryForBodies)}
+	h := newHandler(options)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+Path, h.serve)
 	return mux, nil
@@ -74,7 +84,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	var answer *admissionv1.AdmissionReview
 	var result string
 	if failed == nil {
-		answer, result, failed = h.review(body)
+		answer, result, failed = h.inTurn(r.Context(), body)
 	}
 	if failed != nil {
 		requests.WithLabelValues(failed.result).Inc()
@@ -107,9 +117,20 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, func(), 
 	return nil, release, &failure{http.StatusBadRequest, resultRefused, errors.New("the body could not be read")}
 }
 
+// inTurn answers an AdmissionReview as one of few at a time.
+func (h *handler) inTurn(ctx context.Context, body []byte) (*admissionv1.AdmissionReview, string, *failure) {
+	select {
+	case h.decoding <- struct{}{}:
+		defer func() { <-h.decoding }()
+		return h.review(body)
+	case <-ctx.Done():
+		return nil, "", &failure{http.StatusServiceUnavailable, resultOverloaded, ctx.Err()}
+	}
+}
+
 // review answers an AdmissionReview.
 func (h *handler) review(body []byte) (*admissionv1.AdmissionReview, string, *failure) {
-	var review admissionv1.AdmissionReview
+	var review admissionReview
 	if err := json.Unmarshal(body, &review); err != nil {
 		return nil, "", &failure{http.StatusBadRequest, resultRefused, fmt.Errorf("the review cannot be read: %w", err)}
 	}
@@ -143,7 +164,7 @@ func (h *handler) review(body []byte) (*admissionv1.AdmissionReview, string, *fa
 }
 
 // decide finds what a request has to be changed in. A request about something else is none of our business.
-func (h *handler) decide(request *admissionv1.AdmissionRequest) ([]replacement, []string, error) {
+func (h *handler) decide(request *question) ([]replacement, []string, error) {
 	resource := metav1.GroupResource{Group: request.Resource.Group, Resource: request.Resource.Resource}
 	shape, known := shapes[resource]
 	ephemeral := resource.Resource == "pods" && request.SubResource == "ephemeralcontainers"
@@ -155,17 +176,20 @@ func (h *handler) decide(request *admissionv1.AdmissionRequest) ([]replacement, 
 	if !update && request.Operation != admissionv1.Create || update && resource.Resource == "jobs" {
 		return nil, nil, nil
 	}
-	current, err := parse(shape, request.Object.Raw)
+	current, err := parse(shape, request.Object)
 	if err != nil {
 		return nil, nil, err
 	}
 	var old *object
 	if update {
-		before, err := parse(shape, request.OldObject.Raw)
+		before, err := parse(shape, request.OldObject)
 		if err != nil {
 			return nil, nil, err
 		}
 		old = &before
+		if shape == isPod {
+			current = current.changeable(ephemeral, before)
+		}
 	}
 	changes, warnings := resolve(h.Streams, request.Namespace, current, old)
 	return changes, warnings, nil

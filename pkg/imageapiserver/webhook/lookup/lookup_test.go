@@ -2,12 +2,14 @@ package lookup
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	imagev1 "image.alauda.io/api/image/v1"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 )
 
@@ -151,7 +154,7 @@ func newTestHandler(t testing.TB, change func(*Options)) *handler {
 	if _, err := NewHandler(options); err != nil {
 		t.Fatal(err)
 	}
-	return &handler{Options: options, memory: newMemory(memoryForBodies)}
+	return newHandler(options)
 }
 
 // patches asks the handler and returns the patched pointers with their values, sorted.
@@ -265,6 +268,12 @@ func TestUpdatesTouchOnlyWhatChanged(t *testing.T) {
 		{"ephemeral container", request{resource: "pods", subresource: "ephemeralcontainers", old: podOf(plain, before), object: podOf(plain, debug)},
 			[]string{"replace /spec/ephemeralContainers/0/image " + v1}},
 		{"ephemeral container of a Pod of a controller", request{resource: "pods", subresource: "ephemeralcontainers", old: podOf(owned, before), object: podOf(owned, debug)}, nil},
+		// Kubernetes refuses the whole request when the patch touches what it cannot change.
+		{"the annotation is new on a Pod that is debugged", request{resource: "pods", old: podOf(plain, debug), object: podOf(annotated, debug)},
+			[]string{"replace /spec/containers/0/image " + v1, "replace /spec/containers/1/image " + v1}},
+		{"a second ephemeral container, with the annotation", request{resource: "pods", subresource: "ephemeralcontainers", old: podOf(plain, debug),
+			object: podOf(annotated, before+`,"ephemeralContainers":[{"name":"d","image":"app:v1"},{"name":"e","image":"app"}]`)},
+			[]string{"replace /spec/ephemeralContainers/1/image " + latest}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.operation = admissionv1.Update
@@ -381,6 +390,74 @@ func TestMemoryOfBodiesIsBounded(t *testing.T) {
 	release()
 	if !m.free.TryAcquire(4 * firstBuffer) {
 		t.Error("memory was not given back")
+	}
+}
+
+// The port is open to every Pod of the cluster. A few megabytes of text must not become hundreds in memory.
+func TestDecodingTakesNoMultipleOfTheBody(t *testing.T) {
+	const size = 6 << 20
+	fill := func(before, item, after string) []byte {
+		return []byte(before + strings.Repeat(item+",", size/(len(item)+1)) + item + after)
+	}
+	pod := func(spec string) string {
+		return string(request{resource: "pods", operation: admissionv1.Create, object: spec}.body(t))
+	}
+	around := func(text string) (before, after string) {
+		before, after, _ = strings.Cut(text, "null")
+		return before, after
+	}
+	containersBefore, containersAfter := around(pod(podOf(plain, `"containers":[null]`)))
+	annotationsBefore, annotationsAfter := around(pod(`{"metadata":{"annotations":{"x":null}}}`))
+	for name, body := range map[string][]byte{
+		"empty containers": fill(containersBefore, "{}", containersAfter),
+		"annotations":      fill(annotationsBefore, `"","x":""`, annotationsAfter),
+		"groups":           fill(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","userInfo":{"groups":[`, `""`, `]}}}`),
+		"extra":            fill(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","userInfo":{"extra":{`, `"x":[]`, `}}}}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTestHandler(t, nil)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, failed := h.review(body)
+			runtime.ReadMemStats(&after)
+			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 5*size {
+				t.Errorf("%d bytes allocated for a body of %d bytes", allocated, len(body))
+			}
+			if name == "empty containers" && (failed == nil || failed.code != http.StatusBadRequest) {
+				t.Errorf("a Pod of millions of containers: %+v", failed)
+			}
+		})
+	}
+}
+
+// What is decoded at a time is bounded, and whoever does not wait any longer leaves the queue.
+func TestReviewsAreAnsweredInTurn(t *testing.T) {
+	h := newTestHandler(t, nil)
+	body := request{resource: "pods", operation: admissionv1.Create, object: podOf(plain, `"containers":[{"name":"c","image":"app"}]`)}.body(t)
+	for range decoders {
+		h.decoding <- struct{}{}
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, _, failed := h.inTurn(gone, body); failed == nil || failed.result != resultOverloaded {
+		t.Errorf("answered out of turn: %+v", failed)
+	}
+	<-h.decoding
+	for range 2 * decoders {
+		if _, result, failed := h.inTurn(t.Context(), body); failed != nil || result != resultResolved {
+			t.Fatal(result, failed)
+		}
+	}
+}
+
+func TestTheAnnotationIsReadByItsName(t *testing.T) {
+	for text, want := range map[string]bool{
+		imagev1.ResolveNamesAnnotation: true, imagev1.ResolveNamesAnnotation + "-not": false,
+	} {
+		read, err := parse(isPod, []byte(`{"metadata":{"annotations":{"`+text+`":"*"}}}`))
+		if err != nil || read.resolvesAll() != want {
+			t.Errorf("annotation %s: %t, %v", text, read.resolvesAll(), err)
+		}
 	}
 }
 

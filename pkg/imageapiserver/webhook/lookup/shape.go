@@ -40,7 +40,10 @@ var podSpecPointers = map[shape]string{
 
 // objectMeta is what is read of an object's metadata.
 type objectMeta struct {
-	Annotations     map[string]string `json:"annotations"`
+	Annotations struct {
+		// ResolveNames is imagev1.ResolveNamesAnnotation. The others are not kept: they may be many.
+		ResolveNames string `json:"alpha.image.policy.alauda.io/resolve-names"`
+	} `json:"annotations"`
 	OwnerReferences []struct {
 		Controller *bool `json:"controller"`
 	} `json:"ownerReferences"`
@@ -50,9 +53,9 @@ type objectMeta struct {
 type pod struct {
 	Metadata objectMeta `json:"metadata"`
 	Spec     struct {
-		InitContainers      []container `json:"initContainers"`
-		Containers          []container `json:"containers"`
-		EphemeralContainers []container `json:"ephemeralContainers"`
+		InitContainers      containerList `json:"initContainers"`
+		Containers          containerList `json:"containers"`
+		EphemeralContainers containerList `json:"ephemeralContainers"`
 	} `json:"spec"`
 }
 
@@ -121,7 +124,7 @@ func (o object) controlled() bool {
 // resolvesAll tells whether the object asks to try every image name.
 func (o object) resolvesAll() bool {
 	for _, meta := range o.all {
-		if meta.Annotations[imagev1.ResolveNamesAnnotation] == imagev1.ResolveNamesAll {
+		if meta.Annotations.ResolveNames == imagev1.ResolveNamesAll {
 			return true
 		}
 	}
@@ -136,6 +139,26 @@ type image struct {
 	name string
 	// pointer is where that stands.
 	pointer string
+}
+
+// changeable leaves in a Pod that is updated what such a request can change: through the subresource for
+// ephemeral containers nothing but new ones, otherwise everything else.
+func (o object) changeable(ephemeral bool, old object) object {
+	if !ephemeral {
+		o.pod.Spec.EphemeralContainers = nil
+		return o
+	}
+	there := map[string]bool{}
+	for _, c := range old.pod.Spec.EphemeralContainers {
+		there[c.Name] = true
+	}
+	o.pod.Spec.InitContainers, o.pod.Spec.Containers = nil, nil
+	for i, c := range o.pod.Spec.EphemeralContainers {
+		if there[c.Name] {
+			o.pod.Spec.EphemeralContainers[i].Image = ""
+		}
+	}
+	return o
 }
 
 // images returns every image of the object.
