@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -35,6 +36,8 @@ func (c *Config) newImports() (*imports, error) {
 	options.Settings = registrySettings(source.Current, hostSource)
 	options.CADirs = []string{c.importCADir}
 	options.InternalHosts = func() []string { return hostSource().InternalNames() }
+	// That an image can be fetched from here shows that it may be copied, so nobody may answer instead.
+	options.VerifiedHosts = func() []string { return hostSource().Names() }
 	client, err := remote.New(options)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
@@ -82,14 +85,21 @@ func registrySettings(current func() *configv1.ImageAPIServerConfig, hostSource 
 // mirrorsOfOthers leaves out mirrors of this registry itself. That an image can be fetched from here shows
 // that it may be copied; a mirror would show that of anything.
 func mirrorsOfOthers(mirrors []configv1.RegistryMirrors, own repository.Hosts) []configv1.RegistryMirrors {
+	names := own.Names()
+	for i := range names {
+		names[i] = plainHost(names[i])
+	}
 	var others []configv1.RegistryMirrors
 	for _, mirror := range mirrors {
-		if host, _, _ := strings.Cut(mirror.Source, "/"); !own.Owns(host) {
+		if host, _, _ := strings.Cut(strings.Trim(mirror.Source, "/"), "/"); !slices.Contains(names, plainHost(host)) {
 			others = append(others, mirror)
 		}
 	}
 	return others
 }
+
+// plainHost is a host in the form in which the registry client compares it.
+func plainHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":443") }
 
 // secretWarner tells about pull secrets that cannot be used where their owner looks.
 type secretWarner struct {

@@ -12,6 +12,7 @@ func TestThisRegistryHasNoMirrors(t *testing.T) {
 	config := &configv1.ImageAPIServerConfig{}
 	config.ImageImport.Mirrors = []configv1.RegistryMirrors{
 		{Source: "registry.svc:5000"}, {Source: "registry.svc.cluster.local:5000/team-a"}, {Source: "images.example.com/team-a"},
+		{Source: "Images.Example.com"}, {Source: "images.example.com:443/team-b"}, {Source: "/images.example.com/"},
 		{Source: "docker.io"}, {Source: "registry.svc"},
 	}
 	hosts := func() repository.Hosts {

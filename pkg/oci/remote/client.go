@@ -2,6 +2,7 @@ package remote
 
 import (
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +45,8 @@ type RepositoryOptions struct {
 	// Reference names the repository; its tag and digest are ignored.
 	Reference reference.DockerImageReference
 	// Insecure does without verified certificates and allows plain HTTP, at this registry but not at its
-	// mirrors. Registries that the settings call insecure need no mention here.
+	// mirrors. Registries that the settings call insecure need no mention here. It says nothing about
+	// Options.VerifiedHosts, and keeps credentials for verified registries back.
 	Insecure bool
 	// Keyring holds the credentials that may be used; nil means none.
 	Keyring *keyring.Keyring
@@ -70,7 +72,7 @@ func (c *Client) Repository(options RepositoryOptions) (*Repository, error) {
 		return nil, err
 	}
 	named := options.Reference.DockerClientDefaults()
-	origin := location{host: canonicalHost(named.Registry), path: named.RepositoryName(), insecure: options.Insecure}
+	origin := location{host: canonicalHost(named.Registry), path: named.RepositoryName(), insecure: options.Insecure && !c.mustVerify(named.Registry)}
 	if !isHostname(origin.host) {
 		return nil, &Error{Kind: Internal, Message: "the reference names a registry that cannot be one"}
 	}
@@ -84,7 +86,7 @@ func (c *Client) Repository(options RepositoryOptions) (*Repository, error) {
 	for _, byDigest := range []bool{false, true} {
 		for _, l := range r.sources(origin, byDigest) {
 			if known[l] == nil {
-				known[l] = newSource(c, l, options.Keyring, options.Header)
+				known[l] = newSource(c, l, options.Keyring, options.Header, l.insecure && l.host == origin.host && !r.insecure[l.host])
 			}
 			if byDigest {
 				repository.byDigest = append(repository.byDigest, known[l])
@@ -97,4 +99,11 @@ func (c *Client) Repository(options RepositoryOptions) (*Repository, error) {
 		return nil, blockedError(origin.host)
 	}
 	return repository, nil
+}
+
+// mustVerify tells whether nobody but the settings may call a host insecure.
+func (c *Client) mustVerify(host string) bool {
+	return slices.ContainsFunc(c.options.VerifiedHosts(), func(verified string) bool {
+		return verified != "" && canonicalHost(verified) == canonicalHost(host)
+	})
 }

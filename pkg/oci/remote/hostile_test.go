@@ -11,6 +11,7 @@ import (
 
 	"image.alauda.io/api/image/reference"
 	"image.alauda.io/registry/pkg/oci/manifest"
+	"image.alauda.io/registry/pkg/oci/remote/keyring"
 	"image.alauda.io/registry/test/secondregistry"
 )
 
@@ -127,5 +128,50 @@ func TestRefusalsOfBlobsDoNotLastForEver(t *testing.T) {
 		wantKind(t, err, NotFound)
 	case <-time.After(20 * time.Second):
 		t.Error("the answer is still awaited")
+	}
+}
+
+// What an own registry answers proves the right to copy from it, so nobody may say that any answer will do.
+func TestOwnRegistriesAreNotInsecureBecauseAUserSaysSo(t *testing.T) {
+	impostor := secondregistry.Start(t, secondregistry.Options{})
+	impostor.PushImage(t, "team-b/app", "v1", secondregistry.Image{})
+	var own []string
+	client := newClient(t, func(o *Options, _ *fixture) { o.VerifiedHosts = func() []string { return own } })
+	if _, err := client.repository(t, impostor.Host+"/team-b/app", true, nil).Manifest(t.Context(), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	own = []string{strings.ToUpper(impostor.Host)}
+	impostor.Forget()
+	_, err := client.repository(t, impostor.Host+"/team-b/app", true, nil).Manifest(t.Context(), "v1")
+	wantKind(t, err, Network, "plain HTTP")
+	if n := len(impostor.Requests()); n != 0 {
+		t.Errorf("it got %d requests, want none", n)
+	}
+	client.set(func(s *Settings) { s.InsecureRegistries = []string{impostor.Host} })
+	if _, err := client.repository(t, impostor.Host+"/team-b/app", false, nil).Manifest(t.Context(), "v1"); err != nil {
+		t.Errorf("the configuration may say so: %v", err)
+	}
+}
+
+// Behaviour 39.
+func TestOnlyTheConfigurationLetsUnverifiedRegistriesSeeTheClustersCredentials(t *testing.T) {
+	registry := secondregistry.Start(t, secondregistry.Options{Users: map[string]string{"cluster": "right", "team": "right"}})
+	registry.PushImage(t, "app", "v1", secondregistry.Image{})
+	shared := keys(t, logins{registry.Host: {"cluster", "right"}}).Verified()
+	client := newClient(t)
+	_, err := client.repository(t, registry.Host+"/app", true, shared).Manifest(t.Context(), "v1")
+	wantKind(t, err, Unauthorized, "authentication required", "credentials of the cluster")
+	for _, request := range registry.Requests() {
+		if request.User != "" {
+			t.Errorf("%s was shown to a registry that a user calls insecure", request.User)
+		}
+	}
+	both := keyring.Join(keys(t, logins{registry.Host: {"team", "right"}}), shared)
+	if _, err := client.repository(t, registry.Host+"/app", true, both).Manifest(t.Context(), "v1"); err != nil {
+		t.Errorf("the user's own credential: %v", err)
+	}
+	client.set(func(s *Settings) { s.InsecureRegistries = []string{registry.Host} })
+	if _, err := client.repository(t, registry.Host+"/app", true, shared).Manifest(t.Context(), "v1"); err != nil {
+		t.Errorf("a registry that the configuration calls insecure: %v", err)
 	}
 }

@@ -229,7 +229,7 @@ func TestTheExchangeItselfWithholdsCredentialsFromForeignServices(t *testing.T) 
 		fmt.Fprint(w, `{"token":"worthless"}`)
 	})
 	client := newClient(t)
-	s := newSource(client.Client, location{host: "registry.example.com", path: "app", insecure: true}, nil, nil)
+	s := newSource(client.Client, location{host: "registry.example.com", path: "app", insecure: true}, nil, nil, false)
 	ch := &challenge{Scheme: "Bearer", Parameters: map[string]string{"realm": foreign.URL}}
 	for _, c := range []Credential{{Username: "ann", Password: "right"}, {IdentityToken: "refresh"}} {
 		if _, err := s.exchange(t.Context(), ch, c); err != nil {

@@ -89,6 +89,9 @@ type Options struct {
 	// InternalHosts returns the hosts of the integrated registry: never asked through a proxy, and
 	// reached on every address.
 	InternalHosts func() []string
+	// VerifiedHosts returns the hosts that RepositoryOptions.Insecure does not make insecure, because
+	// what they answer proves something. The settings still can.
+	VerifiedHosts func() []string
 	Limits        Limits
 	Timeouts      Timeouts
 	// Retries are the pauses before each repetition after a network error or a status of 500, 502, 503
@@ -108,6 +111,7 @@ func DefaultOptions() Options {
 	return Options{
 		CACheck:       10 * time.Second,
 		InternalHosts: func() []string { return nil },
+		VerifiedHosts: func() []string { return nil },
 		Limits: Limits{
 			Manifest: 4 << 20, Config: 8 << 20, TagPage: 4 << 20, Tags: 10_000, PerHost: 8, Hosts: 1000,
 		},
@@ -131,8 +135,8 @@ func (o *Options) Validate() error {
 	switch {
 	case o.UserAgent == "":
 		return errors.New("registry client: a user agent is required")
-	case o.Settings == nil || o.InternalHosts == nil || o.Clock == nil || o.Proxy == nil || o.Resolve == nil || o.Dial == nil:
-		return errors.New("registry client: settings, internal hosts, clock, proxy, resolver and dialer are required")
+	case o.Settings == nil || o.InternalHosts == nil || o.VerifiedHosts == nil || o.Clock == nil || o.Proxy == nil || o.Resolve == nil || o.Dial == nil:
+		return errors.New("registry client: settings, internal and verified hosts, clock, proxy, resolver and dialer are required")
 	case l.Manifest <= 0 || l.Config <= 0 || l.TagPage <= 0 || l.Tags <= 0 || l.PerHost <= 0 || l.Hosts <= 0:
 		return errors.New("registry client: every limit must be positive")
 	case t.Dial <= 0 || t.TLSHandshake <= 0 || t.ResponseHeader <= 0 || t.Request <= 0 || t.BodyIdle <= 0:

@@ -27,6 +27,8 @@ type source struct {
 	insecure            bool
 	header              http.Header
 	credentials         []Credential
+	// unverified says that there are more credentials, for a registry that is verified.
+	unverified bool
 
 	mu sync.Mutex
 	// worked is the credential that was accepted last and is tried first.
@@ -36,12 +38,18 @@ type source struct {
 	turn chan struct{}
 }
 
-func newSource(c *Client, l location, k *keyring.Keyring, header http.Header) *source {
-	credentials := k.Lookup(l.host, l.path)
+// newSource opens a location. unverified says that a user wants it unverified: then it sees only what
+// may be shown to anybody who answers.
+func newSource(c *Client, l location, k *keyring.Keyring, header http.Header, unverified bool) *source {
+	credentials, all := k.Lookup(l.host, l.path), 0
+	if unverified {
+		all = len(credentials)
+		credentials = k.Unverified().Lookup(l.host, l.path)
+	}
 	return &source{
 		client: c, host: l.host, connect: connectHost(l.host), path: l.path, insecure: l.insecure, header: header,
-		credentials: credentials[:min(len(credentials), maxCredentials)],
-		tokens:      map[Credential]token{}, turn: make(chan struct{}, 1),
+		credentials: credentials[:min(len(credentials), maxCredentials)], unverified: all > len(credentials),
+		tokens: map[Credential]token{}, turn: make(chan struct{}, 1),
 	}
 }
 
@@ -105,8 +113,12 @@ func (s *source) do(ctx context.Context, r request, limit int64) (*answer, error
 		}
 	}
 	s.reconsider(refusal)
-	if len(s.credentials) > 0 && refusedTo == (Credential{}) && isBearer(found.challenge) {
-		return nil, s.withheld(refusal)
+	switch {
+	case refusedTo != Credential{}:
+	case len(s.credentials) > 0 && isBearer(found.challenge):
+		return nil, withheld(refusal, "its token service belongs to somebody else and was not shown the password")
+	case s.unverified:
+		return nil, withheld(refusal, "the credentials of the cluster are for verified registries only")
 	}
 	return nil, refusal
 }
@@ -120,9 +132,9 @@ func (s *source) reconsider(err error) {
 }
 
 // withheld explains why a repository that has a credential was asked without it.
-func (s *source) withheld(refusal error) error {
+func withheld(refusal error, why string) error {
 	e := *asError(refusal)
-	e.Message += "; its token service belongs to somebody else and was not shown the password"
+	e.Message += "; " + why
 	return &e
 }
 

@@ -5,7 +5,8 @@
 // are read live and never cached.
 //
 // Entries of the cluster's Secret for this registry itself are left out:
-// nobody may read other namespaces with them. A malformed Secret is left out,
+// nobody may read other namespaces with them. No registry sees the others that
+// only a user calls insecure. A malformed Secret is left out,
 // too, and reported, without a word of its content. A server that may not list
 // Secrets, because an administrator took that right away, works with the
 // cluster's Secret alone.
@@ -99,7 +100,7 @@ func (s *Source) ofCluster(ctx context.Context) (*keyring.Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret %s/%s: %w", s.options.Namespace, name, err)
 	}
-	return s.read(ctx, []corev1.Secret{*secret}).Except(s.options.OwnHosts()...), nil
+	return s.read(ctx, []corev1.Secret{*secret}).Except(s.options.OwnHosts()...).Verified(), nil
 }
 
 // read makes a keyring of the Secrets that can be read.

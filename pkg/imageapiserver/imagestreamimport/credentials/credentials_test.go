@@ -88,6 +88,18 @@ func TestTheClustersSecretIsNotForThisRegistry(t *testing.T) {
 	}
 }
 
+// A user could name any host insecure, and answer in its name.
+func TestTheClustersSecretIsForVerifiedRegistries(t *testing.T) {
+	s, _ := source(t, nil, secret("image-registry-system", "pull-secret", "quay.io", "cluster"), secret("team-a", "mine", "quay.io", "mine"))
+	ring, err := s.Keyring(t.Context(), "team-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ring.Unverified().Lookup("quay.io", "org/app")); n != 1 {
+		t.Errorf("%d credentials for a registry that is not verified, want that of the namespace alone", n)
+	}
+}
+
 // Behaviour 39.
 func TestAMalformedSecretIsLeftOutAndReported(t *testing.T) {
 	broken := secret("team-a", "broken", "quay.io", "x")

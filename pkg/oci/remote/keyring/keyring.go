@@ -24,6 +24,8 @@ type Keyring struct {
 type tier struct {
 	entries []entry
 	except  []string
+	// verified says that only a registry whose name is verified may see them.
+	verified bool
 }
 
 type entry struct {
@@ -120,6 +122,35 @@ func (k *Keyring) Except(hosts ...string) *Keyring {
 			t.except = append(t.except, canonicalHost(host))
 		}
 		limited.tiers = append(limited.tiers, t)
+	}
+	return limited
+}
+
+// Verified returns a keyring whose credentials are for registries that prove their name, unless whoever
+// they belong to says otherwise. The cluster's own credentials are made so: users say of a registry
+// that it is insecure, and would have them sent to whoever answers in its name.
+func (k *Keyring) Verified() *Keyring {
+	limited := &Keyring{}
+	if k == nil {
+		return limited
+	}
+	for _, t := range k.tiers {
+		t.verified = true
+		limited.tiers = append(limited.tiers, t)
+	}
+	return limited
+}
+
+// Unverified returns what of a keyring is for registries that do not prove their name, too.
+func (k *Keyring) Unverified() *Keyring {
+	limited := &Keyring{}
+	if k == nil {
+		return limited
+	}
+	for _, t := range k.tiers {
+		if !t.verified {
+			limited.tiers = append(limited.tiers, t)
+		}
 	}
 	return limited
 }
