@@ -39,6 +39,10 @@ func (s *Store) newRecord(at location, data []byte, labels map[string]string) *r
 			Namespace:   at.namespace,
 			Labels:      labels,
 			Annotations: map[string]string{nameAnnotation: at.name},
+			// One empty entry asks kube-apiserver to forget who manages which field. It keeps the field maps of
+			// every record in memory, where they weigh as much as the payload, and no two writers share a record.
+			// A creation is recorded nevertheless; the first update takes that away for good.
+			ManagedFields: []metav1.ManagedFieldsEntry{{}},
 		},
 		Spec: s.config.Compressor.Pack(data),
 	}

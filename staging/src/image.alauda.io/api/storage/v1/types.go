@@ -13,7 +13,9 @@ const (
 	FormatJSONZstd RecordFormat = "json+zstd"
 )
 
-// RecordSpec is the payload of a record.
+// RecordSpec is the payload of a record. It has one owner as a whole, so that
+// kube-apiserver keeps no owner for each field in memory.
+// +structType=atomic
 type RecordSpec struct {
 	// format says how data is encoded.
 	Format RecordFormat `json:"format"`
