@@ -8,6 +8,8 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/utils/clock"
 
 	imagev1 "image.alauda.io/api/image/v1"
@@ -49,6 +51,16 @@ func newAccess(reviews AccessReviews, clock clock.PassiveClock) *access {
 	return &access{reviews: reviews, clock: clock, answers: map[question]answer{}}
 }
 
+// groupsOf are those that every ServiceAccount of a namespace is in: a stream that is open to all of them, or
+// to every user, is open to the namespace.
+func groupsOf(namespace string) []string {
+	return []string{
+		serviceaccount.MakeNamespaceGroupName(namespace),
+		serviceaccount.AllServiceAccountsGroup,
+		user.AllAuthenticated,
+	}
+}
+
 // mayPull tells whether the ServiceAccounts of a namespace may pull from a stream.
 func (a *access) mayPull(ctx context.Context, namespace string, from stream) (bool, error) {
 	asked := question{namespace, from}
@@ -58,9 +70,8 @@ func (a *access) mayPull(ctx context.Context, namespace string, from stream) (bo
 	if found && a.clock.Now().Before(known.until) {
 		return known.allowed, nil
 	}
-	group := "system:serviceaccounts:" + namespace
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		Groups: []string{group},
+		Groups: groupsOf(namespace),
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Verb:        "get",
 			Group:       imagev1.GroupName,
@@ -73,7 +84,7 @@ func (a *access) mayPull(ctx context.Context, namespace string, from stream) (bo
 	}}
 	result, err := a.reviews.Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
-		return false, fmt.Errorf("may group %s pull from %s/%s: %w", group, from.namespace, from.name, err)
+		return false, fmt.Errorf("may the ServiceAccounts of namespace %s pull from %s/%s: %w", namespace, from.namespace, from.name, err)
 	}
 	allowed := result.Status.Allowed && !result.Status.Denied
 	a.mu.Lock()

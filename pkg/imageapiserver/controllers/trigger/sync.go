@@ -25,8 +25,15 @@ const (
 	reasonForbidden = "ImageTriggerForbidden"
 )
 
+// refusalsTolerated refusals in a row are taken for a race with somebody who changes the object; one more, and
+// it is taken for a rule of the cluster.
+const refusalsTolerated = 5
+
 // maxEventText is what the API server takes as the text of an Event, with some room.
 const maxEventText = 1000
+
+// annotationPointer is where the triggers stand.
+var annotationPointer = "/metadata/annotations/" + strings.ReplaceAll(imagev1.TriggersAnnotation, "/", "~1")
 
 // update is one container that gets another image.
 type update struct {
@@ -130,7 +137,7 @@ func (t *term) permitted(live *unstructured.Unstructured, w workload, updates []
 
 // patch changes all containers in one request.
 func (t *term) patch(ctx context.Context, live *unstructured.Unstructured, w workload, updates []update) (time.Duration, error) {
-	body, err := json.Marshal(operations(updates))
+	body, err := json.Marshal(operations(live.GetAnnotations()[imagev1.TriggersAnnotation], updates))
 	if err != nil {
 		return 0, fmt.Errorf("patch of %s: %w", w, err)
 	}
@@ -139,7 +146,7 @@ func (t *term) patch(ctx context.Context, live *unstructured.Unstructured, w wor
 	switch {
 	case apierrors.IsNotFound(err):
 		return 0, nil
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err), t.persists(w, err):
 		updatesTotal.WithLabelValues(w.kind, resultForbidden).Inc()
 		t.tell(live, w, reasonForbidden, []error{err})
 		return forbiddenBackoff, nil
@@ -157,6 +164,12 @@ func (t *term) patch(ctx context.Context, live *unstructured.Unstructured, w wor
 	return 0, nil
 }
 
+// persists tells whether admission refuses the patch again and again, which has the same codes as a patch that
+// came too late.
+func (t *term) persists(w workload, err error) bool {
+	return (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) && t.queue.NumRequeues(w) >= refusalsTolerated
+}
+
 // operation is one of a JSON patch.
 type operation struct {
 	Op    string `json:"op"`
@@ -164,9 +177,10 @@ type operation struct {
 	Value string `json:"value"`
 }
 
-// operations change images, provided that the containers are still those that were read.
-func operations(updates []update) []operation {
-	var all []operation
+// operations change images, provided that the containers are still those that were read, and that the owner
+// still wants it: he may have paused a trigger since.
+func operations(annotation string, updates []update) []operation {
+	all := []operation{{"test", annotationPointer, annotation}}
 	for _, u := range updates {
 		pointer := u.Pointer()
 		all = append(all,

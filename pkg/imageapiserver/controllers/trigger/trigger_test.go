@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -227,7 +228,8 @@ func TestAPatchTestsWhatItReplaces(t *testing.T) {
 		t.Error("a failed patch is not tried again")
 	}
 	const at = `/spec/template/spec/containers/1/`
-	want := `[{"op":"test","path":"` + at + `name","value":"b"},{"op":"test","path":"` + at + `image","value":"old-b"},{"op":"replace","path":"` + at + `image","value":"` + reference + `"}]`
+	annotation, _ := json.Marshal("[" + entry("app:v1", "spec.template.spec.containers[1].image") + "]")
+	want := `[{"op":"test","path":"/metadata/annotations/image.alauda.io~1triggers","value":` + string(annotation) + `},{"op":"test","path":"` + at + `name","value":"b"},{"op":"test","path":"` + at + `image","value":"old-b"},{"op":"replace","path":"` + at + `image","value":"` + reference + `"}]`
 	if string(sent) != want {
 		t.Errorf("patch %s, want %s", sent, want)
 	}
@@ -310,7 +312,7 @@ func TestTagsOfOtherNamespacesNeedTheRightToPull(t *testing.T) {
 	if event := f.event(); !strings.Contains(event, "shared/app") {
 		t.Errorf("event %q", event)
 	}
-	f.reviews.allowed["system:serviceaccounts:team shared/app"] = true
+	f.reviews.allowed["system:serviceaccounts:team,system:serviceaccounts,system:authenticated shared/app"] = true
 	f.mustSync("Deployment")
 	if f.reviews.asked != 1 || f.patches() != 0 {
 		t.Errorf("asked %d times within five minutes, %d patches", f.reviews.asked, f.patches())
@@ -396,6 +398,65 @@ func TestWithoutRightsThereIsAnEventAndNoStorm(t *testing.T) {
 	f.dynamic.PrependReactor("get", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
 	if again := f.mustSync("StatefulSet"); again != forbiddenBackoff {
 		t.Errorf("looks again after %s, want %s", again, forbiddenBackoff)
+	}
+}
+
+// A rule of the cluster that refuses the image must not cost a request every 30 seconds that nobody learns of.
+func TestARefusalByAdmissionIsToldInTheEnd(t *testing.T) {
+	for name, refused := range map[string]error{
+		"policy":  apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "web", nil),
+		"webhook": apierrors.NewBadRequest("admission webhook \"images\" denied the request"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, object("Deployment", "["+entry("app:v1", "spec.template.spec.containers[0].image")+"]"))
+			f.move("team", "app", "v1", "1")
+			f.dynamic.PrependReactor("patch", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
+			w := workload{"Deployment", "team", "web"}
+			for range refusalsTolerated {
+				f.handle(t.Context(), w)
+				if event := f.event(); event != "" {
+					t.Fatalf("told at once: %q", event)
+				}
+			}
+			if f.handle(t.Context(), w); f.queue.NumRequeues(w) != 0 {
+				t.Error("tried again at once")
+			}
+			if event := f.event(); !strings.HasPrefix(event, "Warning "+reasonForbidden) {
+				t.Errorf("event %q", event)
+			}
+		})
+	}
+}
+
+// A list after a broken watch may show another workload of the same name in the place of the one that is known.
+func TestAWorkloadThatWasMadeAnewIsLookedAt(t *testing.T) {
+	f := newFixture(t)
+	c := newCarriers("Deployment", f.changed, f.gone)
+	w := workload{"Deployment", "team", "web"}
+	list := func(uid types.UID) []any {
+		return []any{&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "team", Name: "web", UID: uid, Generation: 1,
+			Annotations: map[string]string{imagev1.TriggersAnnotation: "[" + entry("app:v1", "spec.template.spec.containers[0].image") + "]"},
+		}}}
+	}
+	for i, test := range []struct {
+		uid  types.UID
+		work int
+	}{{"a", 1}, {"a", 0}, {"b", 1}} {
+		if err := c.Replace(list(test.uid), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if f.queue.Len() != test.work || len(f.index.listeners(stream{"team", "app"})) != 1 {
+			t.Errorf("list %d: %d queued, listeners %v", i, f.queue.Len(), f.index.listeners(stream{"team", "app"}))
+		}
+		for range f.queue.Len() {
+			got, _ := f.queue.Get()
+			f.queue.Done(got)
+		}
+		f.guard.patched(w, "/x", "image", f.clock.Now())
+	}
+	if err := c.Replace(list("c"), "2"); err != nil || f.guard.known[w] != nil {
+		t.Errorf("the new workload inherits what was tried on the old one: %v, %v", f.guard.known, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -25,8 +26,10 @@ var kinds = map[string]schema.GroupVersionResource{
 }
 
 // seen is what decides whether a workload has to be looked at again. The generation counts changes of the
-// spec, and with it of the images.
+// spec, and with it of the images. A workload that is made anew counts from the beginning, and a list after a
+// broken watch does not tell that the old one was deleted: only the UID does.
 type seen struct {
+	uid        types.UID
 	annotation string
 	generation int64
 }
@@ -125,9 +128,13 @@ func (c *carriers) take(meta *metav1.ObjectMeta) {
 		c.drop(w)
 		return
 	}
-	now := seen{annotation, meta.Generation}
-	if c.known[w] == now {
+	now := seen{meta.UID, annotation, meta.Generation}
+	before, known := c.known[w]
+	if known && before == now {
 		return
+	}
+	if known && before.uid != now.uid {
+		c.gone(w) // What was learned belongs to another object.
 	}
 	c.known[w] = now
 	c.changed(w, followedBy(meta.Namespace, annotation))

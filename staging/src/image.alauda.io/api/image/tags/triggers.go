@@ -10,6 +10,10 @@ import (
 	imagev1 "image.alauda.io/api/image/v1"
 )
 
+// MaxTriggers is how many entries the annotation may have, more than a workload
+// has containers.
+const MaxTriggers = 100
+
 // Trigger is one entry of the annotation imagev1.TriggersAnnotation: a field of
 // a workload that follows an image stream tag.
 type Trigger struct {
@@ -75,6 +79,9 @@ func ParseTriggers(annotation string) ([]Trigger, error) {
 	var triggers []Trigger
 	if err := json.Unmarshal([]byte(annotation), &triggers); err != nil {
 		return nil, fmt.Errorf("annotation %s is no list of triggers: %w", imagev1.TriggersAnnotation, err)
+	}
+	if len(triggers) > MaxTriggers {
+		return nil, fmt.Errorf("annotation %s has %d triggers, at most %d are carried out", imagev1.TriggersAnnotation, len(triggers), MaxTriggers)
 	}
 	seen := make(map[string]bool, len(triggers))
 	for _, trigger := range triggers {

@@ -1,6 +1,7 @@
 package tags
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,6 +126,23 @@ func TestTriggersThatAreRefusedIgnoredOrPlanned(t *testing.T) {
 				t.Errorf("fields %q, problems %v, want %q and %d problems", got, problems, test.fields, test.problems)
 			}
 		})
+	}
+}
+
+// Each entry may cost a question about rights and a place in the index, and anybody may write the annotation.
+func TestTheNumberOfTriggersIsBounded(t *testing.T) {
+	annotation := func(n int) string {
+		entries := make([]string, n)
+		for i := range entries {
+			entries[i] = `{"from":{"kind":"ImageStreamTag","name":"app:v1"},"fieldPath":"` + strconv.Itoa(i) + `"}`
+		}
+		return "[" + strings.Join(entries, ",") + "]"
+	}
+	if triggers, err := ParseTriggers(annotation(MaxTriggers)); err != nil || len(triggers) != MaxTriggers {
+		t.Errorf("%d triggers, %v", len(triggers), err)
+	}
+	if _, err := ParseTriggers(annotation(MaxTriggers + 1)); err == nil {
+		t.Error("one more is accepted")
 	}
 }
 
