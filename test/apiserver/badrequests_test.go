@@ -210,6 +210,7 @@ func badRequests(namespace, image string) []badRequest {
 		{"POST", "imagestreammappings", "", object("ImageStreamMapping", "app", `"tag":"t","image":{"metadata":{"name":"`+image+`"},"dockerImageLayers":[{"name":"x","size":99999999999999999999,"mediaType":"y"}]}`), bad, ""},
 		{"POST", "imagestreammappings", "", object("ImageStreamMapping", "app", `"tag":"t","image":{"metadata":{"name":"`+image+`"},"dockerImageMetadata":"text"}`), bad, ""},
 
+		{apply, "images", image, object("Image", image, `"nonsense":1`), bad, ""},
 		{"POST", "images", "", object("Image", "x", ""), invalid, "dockerImageReference"},
 		{"POST", "images", "", object("Image", "x", `"dockerImageReference":"a b"`), invalid, "dockerImageReference"},
 		{"POST", "images", "", object("Image", "x", `"dockerImageReference":"a","dockerImageManifests":[{"digest":"d","mediaType":"m","manifestSize":-1,"architecture":"","os":""}]`), invalid, "dockerImageManifests[0].digest"},

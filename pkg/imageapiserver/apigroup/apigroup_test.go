@@ -1,6 +1,8 @@
 package apigroup_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,9 +36,10 @@ func TestResources(t *testing.T) {
 		"imagesignatures":      {singular: "imagesignature", create: true, remove: true},
 		"imagestreamimages":    {singular: "imagestreamimage", short: "isimage"},
 		"imagestreammappings":  {singular: "imagestreammapping", create: true},
+		"imagestreamimports":   {singular: "imagestreamimport", create: true},
 	}
 	for name := range env.Group.Storage {
-		if _, known := want[name]; !known && name != "imagestreamimports" {
+		if _, known := want[name]; !known {
 			t.Errorf("%s is served and in no table", name)
 		}
 	}
@@ -86,24 +89,34 @@ func TestDepsMustBeComplete(t *testing.T) {
 // Behaviour 33.
 func TestSecrets(t *testing.T) {
 	env := grouptest.New(t)
+	// managed is a pull secret as the operator makes it for a service account of every namespace.
+	managed := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "default-registry-pull", Annotations: map[string]string{
+		corev1.ServiceAccountNameKey: "default",
+	}}, Type: corev1.SecretTypeDockerConfigJson}
 	for _, secret := range []*corev1.Secret{
 		{ObjectMeta: metav1.ObjectMeta{Name: "config", Labels: map[string]string{"use": "yes"}}, Type: corev1.SecretTypeDockerConfigJson},
-		{ObjectMeta: metav1.ObjectMeta{Name: "cfg"}, Type: corev1.SecretTypeDockercfg},
-		{ObjectMeta: metav1.ObjectMeta{Name: "opaque"}, Type: corev1.SecretTypeOpaque},
-		{ObjectMeta: metav1.ObjectMeta{Name: "excluded", Annotations: map[string]string{"alauda.io/image.excludeSecret": "true"}}, Type: corev1.SecretTypeDockercfg},
+		{ObjectMeta: metav1.ObjectMeta{Name: "cfg", Annotations: map[string]string{"alauda.io/image.excludeSecret": "false"}}, Type: corev1.SecretTypeDockercfg},
+		{ObjectMeta: metav1.ObjectMeta{Name: "opaque", Labels: map[string]string{"use": "yes"}}, Type: corev1.SecretTypeOpaque},
+		{ObjectMeta: metav1.ObjectMeta{Name: "excluded", Labels: map[string]string{"use": "yes"}, Annotations: map[string]string{"alauda.io/image.excludeSecret": "true"}}, Type: corev1.SecretTypeDockercfg},
+		managed,
 	} {
 		if _, err := env.Client.CoreV1().Secrets("team-a").Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	storage := env.Group.Storage["imagestreams/secrets"].(*imagesecret.REST)
-	for selector, want := range map[string]int{"": 2, "use=yes": 1} {
+	for selector, want := range map[string]string{"": "[cfg config default-registry-pull]", "use=yes": "[config]", "use=no": "[]"} {
 		obj, err := storage.Get(env.Request("alice", "team-a", "imagestreams"), "absent", &metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := len(obj.(*imageapi.SecretList).Items); got != want {
-			t.Errorf("selector %q gave %d secrets, want %d", selector, got, want)
+		names := []string{}
+		for _, secret := range obj.(*imageapi.SecretList).Items {
+			names = append(names, secret.Name)
+		}
+		slices.Sort(names)
+		if got := fmt.Sprint(names); got != want {
+			t.Errorf("selector %q gave %s, want %s", selector, got, want)
 		}
 	}
 }

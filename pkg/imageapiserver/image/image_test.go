@@ -2,6 +2,7 @@ package image_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,10 +23,19 @@ func descriptor(mediaType, name string, size int) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, name, size)
 }
 
-func ociManifest() string {
-	base, top := descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest("base"), 100), descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest("top"), 10)
+// layered is a manifest in the given terms: a base layer that comes twice, and one on top.
+func layered(mediaType, configType, layerType string) string {
+	base, top := descriptor(layerType, digest("base"), 100), descriptor(layerType, digest("top"), 10)
 	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s,%s,%s]}`,
-		manifest.OCIManifest, descriptor(manifest.OCIConfig, digest(config), len(config)), base, top, base)
+		mediaType, descriptor(configType, digest(config), len(config)), base, top, base)
+}
+
+func ociManifest() string {
+	return layered(manifest.OCIManifest, manifest.OCIConfig, "application/vnd.oci.image.layer.v1.tar+gzip")
+}
+
+func dockerManifest() string {
+	return layered(manifest.DockerManifest, manifest.DockerConfig, "application/vnd.docker.image.rootfs.diff.tar.gzip")
 }
 
 func withManifest(raw, rawConfig string) *imageapi.Image {
@@ -55,28 +65,35 @@ func update(env *grouptest.Env, image *imageapi.Image) (*imageapi.Image, error) 
 
 // Behaviour 6.
 func TestCreateReadsTheManifest(t *testing.T) {
-	for _, stored := range []bool{false, true} {
-		env := grouptest.New(t)
-		image := withManifest(ociManifest(), config)
-		if stored {
-			image.Annotations = map[string]string{imagev1.ImageManifestBlobStoredAnnotation: "true"}
-		}
-		got, err := create(env, image)
-		if err != nil {
-			t.Fatal(err)
-		}
-		metadata := got.DockerImageMetadata
-		if metadata.ID != digest(config) || metadata.Architecture != "amd64" || metadata.Size != int64(110+len(config)) {
-			t.Errorf("metadata is %+v", metadata)
-		}
-		if len(got.DockerImageLayers) != 3 || got.DockerImageLayers[0].Name != digest("base") {
-			t.Errorf("layers are %+v", got.DockerImageLayers)
-		}
-		if got.Annotations[imagev1.DockerImageLayersOrderAnnotation] != "ascending" || got.DockerImageManifestMediaType != manifest.OCIManifest {
-			t.Errorf("annotations are %v, media type %s", got.Annotations, got.DockerImageManifestMediaType)
-		}
-		if stored != (got.DockerImageManifest == "") || stored != (got.DockerImageConfig == "") {
-			t.Errorf("blob stored %t, manifest kept %t", stored, got.DockerImageManifest != "")
+	for mediaType, raw := range map[string]string{manifest.OCIManifest: ociManifest(), manifest.DockerManifest: dockerManifest()} {
+		for _, stored := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s stored %t", mediaType, stored), func(t *testing.T) {
+				image := withManifest(raw, config)
+				if stored {
+					image.Annotations = map[string]string{imagev1.ImageManifestBlobStoredAnnotation: "true"}
+				}
+				got, err := create(grouptest.New(t), image)
+				if err != nil {
+					t.Fatal(err)
+				}
+				metadata := got.DockerImageMetadata
+				if metadata.ID != digest(config) || metadata.Architecture != "amd64" || metadata.Size != int64(110+len(config)) {
+					t.Errorf("metadata is %+v", metadata)
+				}
+				var layers []string
+				for _, layer := range got.DockerImageLayers {
+					layers = append(layers, layer.Name)
+				}
+				if want := []string{digest("base"), digest("top"), digest("base")}; !slices.Equal(layers, want) {
+					t.Errorf("layers are %v, want %v", layers, want)
+				}
+				if got.Annotations[imagev1.DockerImageLayersOrderAnnotation] != "ascending" || got.DockerImageManifestMediaType != mediaType {
+					t.Errorf("annotations are %v, media type %s", got.Annotations, got.DockerImageManifestMediaType)
+				}
+				if stored != (got.DockerImageManifest == "") || stored != (got.DockerImageConfig == "") {
+					t.Errorf("manifest kept %t, config kept %t", got.DockerImageManifest != "", got.DockerImageConfig != "")
+				}
+			})
 		}
 	}
 }
@@ -84,17 +101,24 @@ func TestCreateReadsTheManifest(t *testing.T) {
 // Behaviour 7.
 func TestCreateOfAnIndex(t *testing.T) {
 	env := grouptest.New(t)
-	raw := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, manifest.OCIIndex, descriptor(manifest.OCIManifest, digest("child"), 7))
-	got, err := create(env, withManifest(raw, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got.DockerImageLayers) != 0 || len(got.DockerImageManifests) != 1 || got.DockerImageManifests[0].Architecture != "unknown" || got.DockerImageMetadata.ID != got.Name {
-		t.Errorf("index is %+v", got)
+	for mediaType, childType := range map[string]string{manifest.OCIIndex: manifest.OCIManifest, manifest.DockerManifestList: manifest.DockerManifest} {
+		raw := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s,{"mediaType":%q,"digest":%q,"size":8,"platform":{"os":"linux","architecture":"arm","variant":"v7"}}]}`,
+			mediaType, descriptor(childType, digest("child"), 7), childType, digest("other"))
+		got, err := create(env, withManifest(raw, ""))
+		if err != nil {
+			t.Fatalf("%s: %v", mediaType, err)
+		}
+		want := []imageapi.ImageManifest{
+			{Digest: digest("child"), MediaType: childType, ManifestSize: 7, Architecture: "unknown", OS: "unknown"},
+			{Digest: digest("other"), MediaType: childType, ManifestSize: 8, Architecture: "arm", OS: "linux", Variant: "v7"},
+		}
+		if !slices.Equal(got.DockerImageManifests, want) || len(got.DockerImageLayers) != 0 || got.DockerImageMetadata.ID != got.Name || got.DockerImageManifestMediaType != mediaType {
+			t.Errorf("%s: children %+v, layers %+v, Id %s", mediaType, got.DockerImageManifests, got.DockerImageLayers, got.DockerImageMetadata.ID)
+		}
 	}
 	both := grouptest.PushedIndex("a", "b", "both", "child")
 	both.DockerImageLayers = []imageapi.ImageLayer{{Name: digest("layer")}}
-	if _, err = create(env, both); !apierrors.IsInvalid(err) {
+	if _, err := create(env, both); !apierrors.IsInvalid(err) {
 		t.Errorf("layers and children gave %v", err)
 	}
 }
@@ -121,6 +145,25 @@ func TestManifestMustHashToTheName(t *testing.T) {
 	image.DockerImageManifest, image.DockerImageConfig = ociManifest(), config
 	if image, err = update(env, image); err != nil || image.DockerImageMetadata.ID != digest(config) || len(image.DockerImageLayers) != 3 {
 		t.Errorf("completed image is %+v, %v", image, err)
+	}
+
+	for what, change := range map[string]func(*imageapi.Image){
+		"another manifest": func(i *imageapi.Image) { i.DockerImageManifest = dockerManifest() },
+		"no manifest":      func(i *imageapi.Image) { i.DockerImageManifest = "nonsense" },
+		"another config":   func(i *imageapi.Image) { i.DockerImageConfig = `{"architecture":"arm64"}` },
+	} {
+		changed := image.DeepCopy()
+		change(changed)
+		if image, err = update(env, changed); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if image.DockerImageManifest != ociManifest() || image.DockerImageConfig != config || image.DockerImageMetadata.Architecture != "amd64" {
+			t.Errorf("%s was not undone: %+v", what, image)
+		}
+	}
+	image.DockerImageManifest, image.DockerImageConfig = "", ""
+	if image, err = update(env, image); err != nil || image.DockerImageManifest != "" || image.DockerImageConfig != "" || len(image.DockerImageLayers) != 3 {
+		t.Errorf("clearing both gave %+v, %v", image, err)
 	}
 }
 

@@ -118,6 +118,7 @@ func add(image *imageapi.Image, name, content string) {
 	})
 }
 
+// Behaviour 10: both conditions of a pair are saved with a plain update of the Image.
 func TestVerificationIsSavedWithTheImage(t *testing.T) {
 	env := grouptest.New(t)
 	image := signed(t, env)
@@ -134,6 +135,7 @@ func TestVerificationIsSavedWithTheImage(t *testing.T) {
 	}
 }
 
+// Behaviour 10: removing one condition of a pair removes the other, and what the verifier read.
 func TestRemovingAConditionWithdrawsTheVerification(t *testing.T) {
 	for name, keep := range map[string]imageapi.SignatureConditionType{
 		"trusted removed": imageapi.SignatureForImage, "for image removed": imageapi.SignatureTrusted, "both removed": "",
@@ -166,6 +168,7 @@ func TestRemovingAConditionWithdrawsTheVerification(t *testing.T) {
 	}
 }
 
+// Behaviour 10.
 func TestSignaturesOfANewImageAreChecked(t *testing.T) {
 	image := grouptest.Pushed("a", "b", "one")
 	image.Signatures = []imageapi.ImageSignature{{ObjectMeta: metav1.ObjectMeta{Name: "first"}, Type: "AtomicImageV1", Content: []byte("x")}}

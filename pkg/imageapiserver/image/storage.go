@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/clienterrors"
 )
 
 // REST serves images.
@@ -42,6 +43,11 @@ func NewREST(options generic.RESTOptionsGetter, typer runtime.ObjectTyper, clock
 		return nil, fmt.Errorf("store of images: %w", err)
 	}
 	return &REST{Store: store}, nil
+}
+
+// Update stores a changed image.
+func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	return r.Store.Update(ctx, name, clienterrors.Of(info), create, update, forceCreate, options)
 }
 
 // Find reads one image. Errors name the requested resource, as the generic

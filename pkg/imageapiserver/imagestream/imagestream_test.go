@@ -1,21 +1,20 @@
 package imagestream_test
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
 
+	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/controllers/importer"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
 )
@@ -51,12 +50,25 @@ func create(env *grouptest.Env, stream *imageapi.ImageStream) error {
 func TestCreateDropsStatusAndSetsGenerations(t *testing.T) {
 	env := grouptest.New(t)
 	env.Hosts.External = []string{"registry.example.com"}
-	wanted := grouptest.Stream(ns, "app", grouptest.Tag("v1", "DockerImage", "", "docker.io/library/busybox:1"))
+	tags := map[string]*int64{"none": nil, "zero": new(int64), "forged": new(int64)}
+	*tags["forged"] = 77
+	wanted := grouptest.Stream(ns, "app")
+	wanted.Spec.Tags = map[string]imageapi.TagReference{}
+	for name, generation := range tags {
+		tag := grouptest.Tag(name, "DockerImage", "", "docker.io/library/busybox:1")
+		tag.Generation = generation
+		wanted.Spec.Tags[name] = tag
+	}
 	wanted.Generation = 9
 	wanted.Status.Tags = map[string]imageapi.TagEventList{"forged": {Items: []imageapi.TagEvent{{DockerImageReference: "a/b", Image: grouptest.Digest("x")}}}}
 	stream := env.CreateStream(wanted)
-	if stream.Generation != 1 || *stream.Spec.Tags["v1"].Generation != 1 {
-		t.Errorf("generations are %d and %v, want 1", stream.Generation, stream.Spec.Tags["v1"].Generation)
+	if stream.Generation != 1 {
+		t.Errorf("generation is %d, want 1", stream.Generation)
+	}
+	for name := range tags {
+		if got := stream.Spec.Tags[name].Generation; got == nil || *got != 1 {
+			t.Errorf("tag %s has generation %v, want 1", name, got)
+		}
 	}
 	if len(stream.Status.Tags) != 0 {
 		t.Errorf("status tags are %v, want none", stream.Status.Tags)
@@ -112,6 +124,28 @@ func TestUpdateGenerations(t *testing.T) {
 	stream = mustUpdate(t, env, stream)
 	if *stream.Spec.Tags["v1"].Generation != 2 || stream.Generation != 2 {
 		t.Errorf("generation 0 led to %d, %d, want 2 and 2", stream.Generation, *stream.Spec.Tags["v1"].Generation)
+	}
+}
+
+// Behaviour 13: a tag that has been imported is imported again when its generation is set to 0.
+func TestGenerationZeroAsksForAnImport(t *testing.T) {
+	env := grouptest.New(t)
+	env.CreateStream(grouptest.Stream(ns, "app", grouptest.Tag("v1", "DockerImage", "", "quay.io/org/app:v1")))
+	imported := grouptest.Pushed(ns, "app", "one")
+	imported.Annotations, imported.DockerImageReference = nil, "quay.io/org/app@"+imported.Name
+	env.Push(ns, "app", "v1", imported)
+	stream := env.Stream(ns, "app")
+	stream.Annotations = map[string]string{imagev1.DockerImageRepositoryCheckAnnotation: "2026-01-02T03:04:05Z"}
+	stream = mustUpdate(t, env, stream)
+	if work := importer.Needed(stream); !work.Empty() {
+		t.Fatalf("an imported tag needs %+v", work)
+	}
+	tag := stream.Spec.Tags["v1"]
+	tag.Generation = new(int64)
+	stream.Spec.Tags["v1"] = tag
+	stream = mustUpdate(t, env, stream)
+	if work := importer.Needed(stream); !slices.Equal(work.Tags, []string{"v1"}) {
+		t.Errorf("after generation 0 the stream needs %+v, want tag v1", work)
 	}
 }
 
@@ -239,6 +273,14 @@ func TestRemovedSpecTagKeepsItsHistory(t *testing.T) {
 	if stream = mustUpdate(t, env, stream); len(stream.Status.Tags["v1"].Items) != 1 {
 		t.Errorf("history is %+v", stream.Status.Tags)
 	}
+	stream.Spec.Tags = map[string]imageapi.TagReference{"v1": grouptest.Tag("v1", "", "", "")}
+	mustUpdate(t, env, stream)
+	if _, _, err := env.Tags().Delete(env.Request("alice", ns, "imagestreamtags"), "app:v1", rest.ValidateAllObjectFunc, &metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if stream = env.Stream(ns, "app"); len(stream.Spec.Tags)+len(stream.Status.Tags) != 0 {
+		t.Errorf("after the deletion of the tag the stream has %+v and %+v", stream.Spec.Tags, stream.Status.Tags)
+	}
 }
 
 // Behaviour 21.
@@ -258,8 +300,11 @@ func TestStatusUpdate(t *testing.T) {
 		return obj.(*imageapi.ImageStream), nil
 	}
 	stream, err := write("pruner", func(s *imageapi.ImageStream) {
-		s.Labels = map[string]string{"x": "y"}
+		s.Labels, s.Annotations = map[string]string{"x": "y"}, map[string]string{"x": "y"}
+		s.Finalizers = []string{"example.test/x"}
+		s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"}}
 		s.Spec.LookupPolicy.Local = true
+		s.Spec.Tags = map[string]imageapi.TagReference{"x": grouptest.Tag("x", "", "", "")}
 		list := s.Status.Tags["v1"]
 		list.Items = list.Items[:1]
 		s.Status.Tags["v1"] = list
@@ -267,7 +312,10 @@ func TestStatusUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(stream.Labels) != 0 || stream.Spec.LookupPolicy.Local || stream.Generation != 1 || len(stream.Status.Tags["v1"].Items) != 1 {
+	if len(stream.Labels)+len(stream.Annotations)+len(stream.Finalizers)+len(stream.OwnerReferences)+len(stream.Spec.Tags) != 0 {
+		t.Errorf("a status writer changed metadata or spec: %+v", stream)
+	}
+	if stream.Spec.LookupPolicy.Local || stream.Generation != 1 || len(stream.Status.Tags["v1"].Items) != 1 {
 		t.Errorf("status writer led to %+v", stream)
 	}
 	forge := func(s *imageapi.ImageStream) {
@@ -288,99 +336,6 @@ func TestStatusUpdate(t *testing.T) {
 	if _, err = write("registry", forge); !apierrors.IsConflict(err) {
 		t.Errorf("an event for an Image that does not exist gave %v, want Conflict", err)
 	}
-}
-
-// Behaviour 22.
-func TestNames(t *testing.T) {
-	env := grouptest.New(t)
-	long := strings.Repeat("a", 255-len(ns)-1)
-	tests := map[string]bool{"a__b": true, "a--b": true, "a..b": false, "Upper": false, "-a": false, "a.b_c": true, long: true, long + "a": false}
-	for name, valid := range tests {
-		if err := create(env, grouptest.Stream(ns, name)); (err == nil) != valid {
-			t.Errorf("name %q gave %v, want valid %t", name, err, valid)
-		}
-	}
-}
-
-// Behaviour 23.
-func TestSizeGuard(t *testing.T) {
-	env := grouptest.New(t)
-	stream := env.CreateStream(grouptest.Stream(ns, "app"))
-	stream.Annotations = map[string]string{"a": strings.Repeat("x", 200<<10)}
-	stream = mustUpdate(t, env, stream)
-	for i := range 9000 {
-		tag := grouptest.Tag(fmt.Sprintf("tag-%d", i), "", "", "")
-		if stream.Spec.Tags == nil {
-			stream.Spec.Tags = map[string]imageapi.TagReference{}
-		}
-		stream.Spec.Tags[tag.Name] = tag
-	}
-	if _, err := update(t, env, stream); !apierrors.IsRequestEntityTooLargeError(err) {
-		t.Errorf("a huge stream gave %v, want 413", err)
-	}
-}
-
-// Behaviour 23.
-func TestHistoryLimit(t *testing.T) {
-	env := grouptest.New(t)
-	env.MaxTagHistory = 2
-	env.CreateStream(grouptest.Stream(ns, "app"))
-	for _, word := range []string{"one", "two", "three"} {
-		env.Push(ns, "app", "v1", grouptest.Pushed(ns, "app", word))
-	}
-	if items := env.Stream(ns, "app").Status.Tags["v1"].Items; len(items) != 2 || items[0].Image != grouptest.Digest("three") {
-		t.Errorf("events are %+v", items)
-	}
-}
-
-// Behaviour 24.
-func TestFieldSelectors(t *testing.T) {
-	env := grouptest.New(t)
-	env.CreateStream(grouptest.Stream(ns, "app"))
-	other := grouptest.Stream(ns, "other")
-	other.Spec.DockerImageRepository = "docker.io/library/busybox"
-	env.CreateStream(other)
-	for selector, want := range map[string]int{
-		"metadata.name=app": 1,
-		"spec.dockerImageRepository=docker.io/library/busybox":                 1,
-		"status.dockerImageRepository=" + grouptest.Internal + "/team-a/other": 1,
-		"metadata.namespace=team-a":                                            2,
-	} {
-		list, err := env.Streams().FindList(env.Request("alice", ns, "imagestreams"), &metainternal.ListOptions{FieldSelector: fields.ParseSelectorOrDie(selector)})
-		if err != nil || len(list.Items) != want {
-			t.Errorf("%s gave %d streams and %v, want %d", selector, len(list.Items), err, want)
-		}
-	}
-}
-
-// Watch events are shared between watchers, so decoration must work on copies.
-func TestWatchDecoratesCopies(t *testing.T) {
-	env := grouptest.New(t)
-	ctx, cancel := context.WithCancel(env.Request("alice", ns, "imagestreams"))
-	defer cancel()
-	raw, err := env.Streams().Store.Watch(ctx, &metainternal.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	decorated, err := env.Streams().Watch(ctx, &metainternal.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	env.CreateStream(grouptest.Stream(ns, "app"))
-	stored := (<-raw.ResultChan()).Object.(*imageapi.ImageStream)
-	before := stored.Status.DockerImageRepository
-	env.Hosts.Internal = "renamed.example.com"
-	if got := repositoryOf(t, (<-decorated.ResultChan()).Object); !strings.HasSuffix(got, "/team-a/app") {
-		t.Errorf("the watcher got repository %q", got)
-	}
-	if stored.Status.DockerImageRepository != before {
-		t.Error("decoration changed the object of another watcher")
-	}
-}
-
-func repositoryOf(t *testing.T, obj runtime.Object) string {
-	t.Helper()
-	return obj.(*imageapi.ImageStream).Status.DockerImageRepository
 }
 
 // Behaviour 33b.

@@ -179,23 +179,58 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-// Behaviour 29.
+// Behaviour 29: what was pushed and what was imported, read alone and in lists, with and without a name of the
+// registry.
 func TestReferencePolicy(t *testing.T) {
 	env := grouptest.New(t)
-	tag := grouptest.Tag("v1", "", "", "")
-	tag.ReferencePolicy.Type = imageapi.LocalTagReferencePolicy
-	env.CreateStream(grouptest.Stream(ns, "app", tag))
-	imported := grouptest.Pushed(ns, "app", "one")
+	stream := grouptest.Stream(ns, "app")
+	stream.Spec.Tags = map[string]imageapi.TagReference{}
+	for _, name := range []string{"imported", "pushed"} {
+		for _, policy := range []imageapi.TagReferencePolicyType{imageapi.LocalTagReferencePolicy, imageapi.SourceTagReferencePolicy} {
+			tag := grouptest.Tag(name+"-"+string(policy), "", "", "")
+			tag.ReferencePolicy.Type = policy
+			stream.Spec.Tags[tag.Name] = tag
+		}
+	}
+	env.CreateStream(stream)
+	imported, pushed := grouptest.Pushed(ns, "app", "one"), grouptest.Pushed(ns, "app", "two")
 	imported.Annotations = nil
 	imported.DockerImageReference = "quay.io/org/app@" + imported.Name
-	env.Push(ns, "app", "v1", imported)
-	if got, want := get(t, env, "app:v1").Image.DockerImageReference, grouptest.Internal+"/team-a/app@"+imported.Name; got != want {
-		t.Errorf("local reference is %q, want %q", got, want)
+	here := func(image *imageapi.Image) string { return grouptest.Internal + "/team-a/app@" + image.Name }
+	for tag, image := range map[string]*imageapi.Image{"imported-Local": imported, "imported-Source": imported, "pushed-Local": pushed, "pushed-Source": pushed, "unwanted": imported} {
+		env.Push(ns, "app", tag, image)
 	}
+	check := func(what string, want map[string]string) {
+		t.Helper()
+		obj, err := env.Tags().List(env.Request("alice", ns, "imagestreamtags"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := map[string]string{}
+		for _, item := range obj.(*imageapi.ImageStreamTagList).Items {
+			listed[item.Name] = item.Image.DockerImageReference
+		}
+		if len(listed) != len(want) {
+			t.Errorf("%s: listed %v", what, listed)
+		}
+		for tag, reference := range want {
+			if got := get(t, env, "app:"+tag).Image.DockerImageReference; got != reference {
+				t.Errorf("%s: get of %s gave %q, want %q", what, tag, got, reference)
+			}
+			if got := listed["app:"+tag]; got != reference {
+				t.Errorf("%s: list gave %q for %s, want %q", what, got, tag, reference)
+			}
+		}
+	}
+	check("with internal host", map[string]string{
+		"imported-Local": here(imported), "imported-Source": imported.DockerImageReference, "unwanted": imported.DockerImageReference,
+		"pushed-Local": here(pushed), "pushed-Source": here(pushed),
+	})
 	env.Hosts = repository.Hosts{}
-	if got := get(t, env, "app:v1").Image.DockerImageReference; got != imported.DockerImageReference {
-		t.Errorf("without internal host the reference is %q", got)
-	}
+	check("without internal host", map[string]string{
+		"imported-Local": imported.DockerImageReference, "imported-Source": imported.DockerImageReference, "unwanted": imported.DockerImageReference,
+		"pushed-Local": here(pushed), "pushed-Source": here(pushed),
+	})
 }
 
 func TestList(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/clienterrors"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/tagview"
 )
@@ -33,7 +34,7 @@ func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectI
 	if err != nil {
 		return nil, false, err
 	}
-	u := &update{rest: r, name: name, tag: tag, manager: options.FieldManager, info: imagestream.ClientErrors(info), create: create, update: validate}
+	u := &update{rest: r, name: name, tag: tag, manager: options.FieldManager, info: clienterrors.Of(info), create: create, update: validate}
 	mutation := imagestream.Mutation{AllowCreate: true, DryRun: options.DryRun}
 	stream, _, err := r.streams.Mutate(ctx, streamName, mutation, func(stream *imageapi.ImageStream) error {
 		return u.apply(ctx, stream)
