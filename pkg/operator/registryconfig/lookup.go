@@ -61,12 +61,16 @@ func (c *Controller) removeLookup(ctx context.Context) (bool, error) {
 func (c *Controller) lookedUpHere(object *unstructured.Unstructured) bool {
 	webhooks, _, _ := unstructured.NestedSlice(object.Object, "webhooks")
 	for _, webhook := range webhooks {
-		fields, _ := webhook.(map[string]any)
-		namespace, _, _ := unstructured.NestedString(fields, "clientConfig", "service", "namespace")
-		name, _, _ := unstructured.NestedString(fields, "clientConfig", "service", "name")
-		if namespace == c.Settings.Namespace && name == registryv1.ImageAPIWebhookService {
+		if fields, _ := webhook.(map[string]any); c.asksHere(fields) {
 			return true
 		}
 	}
 	return false
+}
+
+// asksHere says whether one webhook of a configuration points to the server of this registry.
+func (c *Controller) asksHere(webhook map[string]any) bool {
+	namespace, _, _ := unstructured.NestedString(webhook, "clientConfig", "service", "namespace")
+	name, _, _ := unstructured.NestedString(webhook, "clientConfig", "service", "name")
+	return namespace == c.Settings.Namespace && name == registryv1.ImageAPIWebhookService
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -268,6 +269,55 @@ func TestUnmanagedKeepsTheTrustOfNodesCurrent(t *testing.T) {
 	f.sync(t)
 	if want := []string{registryv1.ConfigMapCertificates}; !slices.Equal(written, want) {
 		t.Errorf("written %q, want what exists: %q", written, want)
+	}
+}
+
+// What an administrator changed in state Unmanaged is his; only the CA follows the signer.
+func TestUnmanagedKeepsWhatWasChangedInRegistrations(t *testing.T) {
+	labels := map[string]string{"app.kubernetes.io/managed-by": "m", "x": "y"}
+	owns := func(object *unstructured.Unstructured, fields string) *unstructured.Unstructured {
+		object.SetManagedFields([]metav1.ManagedFieldsEntry{{
+			Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: object.GetAPIVersion(), FieldsType: "FieldsV1",
+			FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+		}})
+		return object
+	}
+	service := registration(labels)
+	service.Object["spec"].(map[string]any)["caBundle"] = "old"
+	service.Object["spec"].(map[string]any)["groupPriorityMinimum"] = int64(7)
+	owns(service, `{"f:metadata":{"f:labels":{"f:x":{}}},"f:spec":{"f:caBundle":{},"f:service":{}}}`)
+
+	lookup := lookupConfiguration(labels, "ns")
+	here := lookup.Object["webhooks"].([]any)[0].(map[string]any)
+	here["name"], here["failurePolicy"], here["timeoutSeconds"] = "a", "Fail", int64(5)
+	elsewhere := map[string]any{"name": "b", "timeoutSeconds": int64(1), "clientConfig": map[string]any{"url": "https://example.com", "caBundle": "theirs"}}
+	lookup.Object["webhooks"] = []any{here, elsewhere}
+	owns(lookup, `{"f:webhooks":{"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:timeoutSeconds":{}},"k:{\"name\":\"b\"}":{".":{},"f:name":{},"f:timeoutSeconds":{}}}}`)
+
+	config := bootstrap.DefaultConfig()
+	config.Spec.ManagementState = registryv1.Unmanaged
+	f := newFixture(t, config, service, lookup)
+	f.fill(t)
+	sent := map[string]string{}
+	f.dynamic.PrependReactor("patch", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		patch := action.(clienttesting.PatchAction)
+		sent[patch.GetResource().Resource] = string(patch.GetPatch())
+		return true, service, nil
+	})
+	bundle := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: registryv1.ConfigMapServiceCA}, Data: map[string]string{registryv1.KeyServiceCA: "new"}}
+	if err := f.Namespaced.Core().V1().ConfigMaps().Informer().GetIndexer().Add(bundle); err != nil {
+		t.Fatal(err)
+	}
+	f.sync(t)
+	for resource, want := range map[string]string{
+		"apiservices": `{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService","metadata":{"labels":{"x":"y"},"name":"v1.image.alauda.io"},` +
+			`"spec":{"caBundle":"bmV3","service":{"name":"image-api-server","namespace":"ns"}}}`,
+		"mutatingwebhookconfigurations": `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"MutatingWebhookConfiguration","metadata":{"name":"image-lookup.image.alauda.io"},` +
+			`"webhooks":[{"clientConfig":{"caBundle":"bmV3"},"name":"a","timeoutSeconds":5},{"name":"b","timeoutSeconds":1}]}`,
+	} {
+		if got := strings.TrimSpace(sent[resource]); got != want {
+			t.Errorf("%s: applied %s, want %s", resource, got, want)
+		}
 	}
 }
 

@@ -71,16 +71,13 @@ func (c *Controller) keepTrust(ctx context.Context, config *registryv1.Config) o
 		return outcome{}
 	}
 	p := &pass{}
+	p.add(c.keepRegistrations(ctx))
 	var objects []*unstructured.Unstructured
 	one := func(_, _ string, object *unstructured.Unstructured, err error) {
 		if p.add(err) && object != nil {
 			objects = append(objects, object)
 		}
 	}
-	service, err := render.APIService(c.Settings, c.bundle())
-	one("", "", service, err)
-	lookup, err := render.LookupWebhook(c.Settings, c.bundle())
-	one("", "", lookup, err)
 	in, err := c.observe(ctx, config)
 	if p.add(err) {
 		c.trust(in, one)
