@@ -11,7 +11,7 @@ import (
 
 // imageConfig is the part of a config blob that a description keeps.
 type imageConfig struct {
-	Created         any                    `json:"created"`
+	Created         json.RawMessage        `json:"created"`
 	Author          string                 `json:"author"`
 	Architecture    string                 `json:"architecture"`
 	OS              string                 `json:"os"`
@@ -56,9 +56,9 @@ func metadata(m *Manifest, facts Facts) docker10.DockerImage {
 
 // creationTime tolerates every value: a build tool's odd date must not hide the rest.
 // Years that RFC 3339 cannot write are dropped, since they could not be sent again.
-func creationTime(value any) *metav1.Time {
-	text, ok := value.(string)
-	if !ok {
+func creationTime(value json.RawMessage) *metav1.Time {
+	var text string
+	if json.Unmarshal(value, &text) != nil {
 		return nil
 	}
 	created, err := time.Parse(time.RFC3339, text)

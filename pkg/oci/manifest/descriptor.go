@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -21,12 +22,9 @@ func descriptorMember(fields map[string]json.RawMessage, name string) (*v1.Descr
 }
 
 func descriptorList(fields map[string]json.RawMessage, name string) ([]v1.Descriptor, error) {
-	items, err := member[[]json.RawMessage](fields, name)
+	items, err := itemsOf(fields[name], name)
 	if err != nil {
 		return nil, err
-	}
-	if len(items) > MaxDescriptors {
-		return nil, malformed("%s has %d descriptors, more than %d", name, len(items), MaxDescriptors)
 	}
 	list := make([]v1.Descriptor, 0, len(items))
 	for i, raw := range items {
@@ -37,6 +35,41 @@ func descriptorList(fields map[string]json.RawMessage, name string) ([]v1.Descri
 		list = append(list, descriptor)
 	}
 	return list, nil
+}
+
+// itemsOf reads a list item by item, so that too many of them are noticed before all take memory: what is two
+// bytes in the document is many times that here.
+func itemsOf(raw json.RawMessage, name string) ([]json.RawMessage, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := decoder.Token(); err != nil || open != json.Delim('[') {
+		return nil, malformed("member %q has the wrong form", name)
+	}
+	var items []json.RawMessage
+	for decoder.More() {
+		if len(items) == MaxDescriptors {
+			return nil, malformed("%s has more than %d descriptors", name, MaxDescriptors)
+		}
+		var item json.RawMessage
+		if err := decoder.Decode(&item); err != nil {
+			return nil, malformed("member %q has the wrong form", name)
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// maxAnnotationQuotes bounds the members of annotations, each of which has four quotes; those within texts
+// count, too.
+const maxAnnotationQuotes = 200_000
+
+func annotationsOf(fields map[string]json.RawMessage) (map[string]string, error) {
+	if bytes.Count(fields["annotations"], []byte{'"'}) > maxAnnotationQuotes {
+		return nil, malformed("there are too many annotations")
+	}
+	return member[map[string]string](fields, "annotations")
 }
 
 // decodeDescriptor reads the members by their exact names; what it does not know
@@ -80,7 +113,7 @@ func optionalMembers(fields map[string]json.RawMessage, where string, d *v1.Desc
 	if d.URLs, err = member[[]string](fields, "urls"); err != nil {
 		return wrong("urls")
 	}
-	if d.Annotations, err = member[map[string]string](fields, "annotations"); err != nil {
+	if d.Annotations, err = annotationsOf(fields); err != nil {
 		return wrong("annotations")
 	}
 	if d.Platform, err = member[*v1.Platform](fields, "platform"); err != nil {

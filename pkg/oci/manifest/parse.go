@@ -14,6 +14,9 @@ import (
 // MaxDescriptors is the largest number of descriptors in one document.
 const MaxDescriptors = 10000
 
+// maxMembers is the largest number of members of one object; none that is known has twenty.
+const maxMembers = 1000
+
 // Manifest is a checked manifest or index. Either Config is set (a single image or
 // artifact) or the document is an index; never both.
 type Manifest struct {
@@ -184,7 +187,7 @@ func checkShape(fields map[string]json.RawMessage, mediaType string) error {
 }
 
 func (m *Manifest) fill(fields map[string]json.RawMessage) (err error) {
-	if m.Annotations, err = member[map[string]string](fields, "annotations"); err != nil {
+	if m.Annotations, err = annotationsOf(fields); err != nil {
 		return err
 	}
 	if m.ArtifactType, err = member[string](fields, "artifactType"); err != nil {
@@ -217,6 +220,9 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 	}
 	fields := map[string]json.RawMessage{}
 	for decoder.More() {
+		if len(fields) == maxMembers {
+			return nil, malformed("manifest has an object with more than %d members", maxMembers)
+		}
 		key, err := decoder.Token()
 		if err != nil {
 			return nil, malformed("manifest is not valid JSON: %v", err)

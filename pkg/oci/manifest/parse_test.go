@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -164,4 +165,33 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("the decided media type %q is not accepted: %v", m.MediaType, err)
 		}
 	})
+}
+
+// Strangers send documents, and several are read at a time.
+func TestHostileDocumentsTakeLittleMoreMemoryThanTheyHaveBytes(t *testing.T) {
+	const size = 4 << 20
+	numbered := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	config := `"config":{"digest":"sha256:` + strings.Repeat("a", 64) + `","size":1}`
+	for name, raw := range map[string]string{
+		"items":       `{"schemaVersion":2,` + config + `,"layers":[` + strings.Repeat("0,", size/2) + `0]}`,
+		"members":     `{"schemaVersion":2,` + config + `,"layers":[]` + numbered(`,"%x":0`) + `}`,
+		"annotations": `{"schemaVersion":2,` + config + `,"layers":[],"annotations":{` + numbered(`"%x":"",`) + `"":""}}`,
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse([]byte(raw), OCIManifest)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: the document is accepted", name)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 7*size {
+			t.Errorf("%s: %d MiB were allocated for a document of %d MiB", name, used>>20, size>>20)
+		}
+	}
 }
