@@ -27,7 +27,15 @@ import (
 // limited builds a group in which the namespace has a quota and a LimitRange.
 func limited(t *testing.T, hard, max corev1.ResourceList) *grouptest.Env {
 	t.Helper()
+	env, _ := limitedBy(t, hard, max)
+	return env
+}
+
+// limitedBy returns the gate, too.
+func limitedBy(t *testing.T, hard, max corev1.ResourceList) (*grouptest.Env, *quota.Gate) {
+	t.Helper()
 	index := quota.NewIndex()
+	var gate *quota.Gate
 	env := grouptest.New(t, func(env *grouptest.Env, deps *apigroup.Deps) {
 		ctx := t.Context()
 		if _, err := env.Client.CoreV1().ResourceQuotas(ns).Create(ctx, &corev1.ResourceQuota{
@@ -43,10 +51,11 @@ func limited(t *testing.T, hard, max corev1.ResourceList) *grouptest.Env {
 		}
 		quotatest.Guard(env.Client)
 		factory := informers.NewSharedInformerFactory(env.Client, 0)
-		deps.Quota = quota.NewGate(quota.Options{
+		gate = quota.NewGate(quota.Options{
 			Index: index, Client: env.Client.CoreV1(), Quotas: factory.Core().V1().ResourceQuotas(),
 			LimitRanges: limits.NewRanges(factory.Core().V1().LimitRanges()),
 		})
+		deps.Quota = gate
 		factory.Start(ctx.Done())
 		factory.WaitForCacheSync(ctx.Done())
 	})
@@ -59,7 +68,7 @@ func limited(t *testing.T, hard, max corev1.ResourceList) *grouptest.Env {
 	if !cache.WaitForCacheSync(t.Context().Done(), index.HasSynced) {
 		t.Fatal("the streams are not counted")
 	}
-	return env
+	return env, gate
 }
 
 func resources(pairs ...string) corev1.ResourceList {
@@ -160,6 +169,32 @@ func TestRefusedCreateGivesBack(t *testing.T) {
 		if got := used(env, name); got != 1 {
 			t.Errorf("used %s is %d, want 1", name, got)
 		}
+	}
+}
+
+// The server survives a panic in a request; what was reserved must not be pending for good.
+func TestPanicLeavesNothingPending(t *testing.T) {
+	env, gate := limitedBy(t, resources("alauda.io/image-tags", "5"), nil)
+	env.CreateStream(grouptest.Stream(ns, "app"))
+	attempts, caught := 0, any(nil)
+	func() {
+		defer func() { caught = recover() }()
+		_, _, _ = env.Streams().Mutate(env.Request("alice", ns, "imagestreams"), "app", imagestream.Mutation{}, func(stream *imageapi.ImageStream) error {
+			if attempts++; attempts > 1 {
+				panic("in the second attempt")
+			}
+			stream.Spec.Tags = map[string]imageapi.TagReference{"v1": grouptest.Tag("v1", "", "", "")}
+			other := env.Stream(ns, "app") // a writer that comes first
+			other.Labels = map[string]string{"a": "b"}
+			_, err := update(env.T, env, other)
+			return err
+		})
+	}()
+	if caught == nil || attempts != 2 {
+		t.Fatalf("%d attempts, panic %v: want a panic in the second", attempts, caught)
+	}
+	if pending := gate.Pending(ns)["alauda.io/image-tags"]; pending != 0 {
+		t.Errorf("%d tags are pending, want none", pending)
 	}
 }
 

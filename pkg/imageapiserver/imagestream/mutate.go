@@ -101,9 +101,13 @@ func (r *REST) Mutate(ctx context.Context, name string, mutation Mutation, fn fu
 
 func (r *REST) update(ctx context.Context, store *registry.Store, name string, info *mutationInfo, mutation Mutation, stamps *lastref.Request) (*imageapi.ImageStream, bool, error) {
 	passage := r.gate.begin(stamps, mutation.DryRun)
-	obj, created, err := store.Update(ctx, name, info, passage.onCreate(nil), passage.onUpdate(nil),
-		mutation.AllowCreate, &metav1.UpdateOptions{DryRun: mutation.DryRun})
-	passage.end(ctx, err)
+	var obj runtime.Object
+	var created bool
+	err := passage.run(ctx, func() (err error) {
+		obj, created, err = store.Update(ctx, name, info, passage.onCreate(nil), passage.onUpdate(nil),
+			mutation.AllowCreate, &metav1.UpdateOptions{DryRun: mutation.DryRun})
+		return err
+	})
 	if err != nil {
 		return nil, false, err
 	}

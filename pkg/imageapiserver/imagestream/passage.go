@@ -24,7 +24,7 @@ import (
 const quotaRetrySeconds = 1
 
 // passage is one request on its way through the gate, with all its attempts to
-// store a stream. It must be ended.
+// store a stream.
 type passage struct {
 	gate   *gate
 	stamps *lastref.Request
@@ -85,6 +85,18 @@ func (p *passage) pass(ctx context.Context, stream, old *imageapi.ImageStream) e
 		return nil
 	}
 	return p.gate.refusal(ctx, stream.Name, p.quota.Pass(ctx, stream, old))
+}
+
+// errInterrupted is how a write ended that did not return.
+var errInterrupted = errors.New("the write of an image stream was interrupted")
+
+// run makes the write and ends the passage, even when the write panics: the server survives that, and what was
+// reserved would be pending for good.
+func (p *passage) run(ctx context.Context, write func() error) error {
+	err := errInterrupted
+	defer func() { p.end(ctx, err) }()
+	err = write()
+	return err
 }
 
 // end notes what was stored and settles what the request reserved, by how the store answered.

@@ -158,8 +158,11 @@ func (r *REST) decorated(obj runtime.Object) runtime.Object {
 func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
 	ctx = withAmbiguity(ctx)
 	passage := r.gate.begin(r.Stamps(options.DryRun), options.DryRun)
-	created, err := r.Store.Create(ctx, obj, passage.onCreate(validate), options)
-	passage.end(ctx, err)
+	var created runtime.Object
+	err := passage.run(ctx, func() (err error) {
+		created, err = r.Store.Create(ctx, obj, passage.onCreate(validate), options)
+		return err
+	})
 	if err != nil {
 		return nil, r.gate.explain(ctx, nameOf(obj), err)
 	}
@@ -170,8 +173,12 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	ctx = withAmbiguity(ctx)
 	passage := r.gate.begin(r.Stamps(options.DryRun), options.DryRun)
-	obj, created, err := r.Store.Update(ctx, name, ClientErrors(info), passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
-	passage.end(ctx, err)
+	var obj runtime.Object
+	var created bool
+	err := passage.run(ctx, func() (err error) {
+		obj, created, err = r.Store.Update(ctx, name, ClientErrors(info), passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
+		return err
+	})
 	if err != nil {
 		return nil, false, r.gate.explain(ctx, name, err)
 	}

@@ -58,8 +58,12 @@ func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedO
 		}
 		return r.refuseForgedLocals(ctx, obj.(*imageapi.ImageStream), old.(*imageapi.ImageStream))
 	}
-	obj, created, err := r.streams.status.Update(ctx, name, ClientErrors(info), create, passage.onUpdate(guarded), false, options)
-	passage.end(ctx, err)
+	var obj runtime.Object
+	var created bool
+	err := passage.run(ctx, func() (err error) {
+		obj, created, err = r.streams.status.Update(ctx, name, ClientErrors(info), create, passage.onUpdate(guarded), false, options)
+		return err
+	})
 	if err != nil {
 		return nil, false, r.streams.gate.explain(ctx, name, err)
 	}

@@ -73,6 +73,7 @@ type Gate struct {
 
 	mu         sync.Mutex
 	namespaces map[string]*namespaceState
+	doubts     []func(namespace string)
 }
 
 // namespaceState is shared by the requests of one namespace that are under way.
@@ -107,6 +108,25 @@ func (g *Gate) Pending(namespace string) Amounts {
 		return state.pending.plus(nil)
 	}
 	return Amounts{}
+}
+
+// OnDoubt calls fn for each namespace in which a request left a reservation
+// behind: its write may have come through or not, or what it reserved could
+// not be given back. Nothing else tells that the namespace must be counted. fn
+// must not block.
+func (g *Gate) OnDoubt(fn func(namespace string)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doubts = append(g.doubts, fn)
+}
+
+func (g *Gate) inDoubt(namespace string) {
+	g.mu.Lock()
+	listeners := g.doubts
+	g.mu.Unlock()
+	for _, listener := range listeners {
+		listener(namespace)
+	}
 }
 
 // Begin starts a request. A dry run reserves nothing.

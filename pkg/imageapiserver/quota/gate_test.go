@@ -181,6 +181,52 @@ func TestFailedWriteGivesBack(t *testing.T) {
 	}
 }
 
+// Behaviour 55: what a request leaves behind is counted again, though no quota and no stream changes any more.
+func TestReservationsInDoubtAreTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		outcome  quota.Outcome
+		conflict bool
+		want     int
+	}{
+		"stored":               {quota.Stored, false, 0},
+		"given back":           {quota.NotStored, false, 0},
+		"perhaps stored":       {quota.Unknown, false, 1},
+		"cannot be given back": {quota.NotStored, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, hard("q", streamsName, "5"))
+			gate := c.replica()
+			var doubts []string
+			gate.OnDoubt(func(namespace string) { doubts = append(doubts, namespace) })
+			request := gate.Begin(false)
+			if err := request.Pass(t.Context(), stream("app"), none); err != nil {
+				t.Fatal(err)
+			}
+			if test.conflict {
+				c.quotas.Before = func() {
+					if err := c.quotas.Touch(ns, "q"); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			request.End(t.Context(), test.outcome)
+			if len(doubts) != test.want || test.want > 0 && doubts[0] != ns {
+				t.Errorf("told of %q, want %d times of %s", doubts, test.want, ns)
+			}
+		})
+	}
+}
+
+// A sum above the largest number must not look like room.
+func TestHugeUsageIsFull(t *testing.T) {
+	full := hard("q", streamsName, "9223372036854775807")
+	full.Status.Used = list(streamsName, "9223372036854775807")
+	var exceeded *quota.ExceededError
+	if err := pass(t, newCluster(t, full).replica(), stream("app"), none, quota.Stored); !errors.As(err, &exceeded) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
 func TestLaterQuotaThatRefusesReleasesEarlierOnes(t *testing.T) {
 	c := newCluster(t, hard("a", streamsName, "5"), hard("b", streamsName, "0"), hard("c", streamsName, "5"))
 	err := pass(t, c.replica(), stream("app"), none, quota.Stored)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -37,6 +38,8 @@ type Request struct {
 	held map[string]Amounts
 	// counted is its part of what is pending in the namespace.
 	counted Amounts
+	// doubt tells that something could not be given back.
+	doubt bool
 }
 
 // Pass admits the step from old to stream, or refuses it with a
@@ -128,6 +131,9 @@ func (r *Request) End(ctx context.Context, outcome Outcome) {
 	}
 	r.count(nil)
 	r.gate.leave(r.namespace)
+	if outcome != Stored && len(r.held) > 0 || r.doubt {
+		r.gate.inDoubt(r.namespace)
+	}
 	r.state, r.held = nil, nil
 }
 
@@ -141,7 +147,8 @@ func (r *Request) release(ctx context.Context) {
 		if err == nil && !held.zero() {
 			_, err = r.gate.change(ctx, quota, Amounts{}.minus(held), false)
 		}
-		if err != nil {
+		if err != nil && !apierrors.IsNotFound(err) {
+			r.doubt = true
 			klog.FromContext(ctx).V(2).Info("A reservation stays until the namespace is counted again", "namespace", r.namespace, "quota", name, "err", err)
 		}
 	}

@@ -99,7 +99,7 @@ func (g *Gate) next(quota *corev1.ResourceQuota, step Amounts) (*corev1.Resource
 			}
 			used = counted[name]
 		}
-		if hard := whole(limit); amount > 0 && used+amount > hard {
+		if hard := whole(limit); amount > 0 && amount > hard-used {
 			exceeded.Requested[name], exceeded.Used[name], exceeded.Hard[name] = amount, used, hard
 			continue
 		}

@@ -36,6 +36,7 @@ func quotaStatus(b *background) (controllers.Controller, error) {
 	return quotastatus.New(quotastatus.Options{
 		Index:   b.quotas.index,
 		Pending: b.quotas.gate.Pending,
+		OnDoubt: b.quotas.gate.OnDoubt,
 		Quotas:  b.config.generic.SharedInformerFactory.Core().V1().ResourceQuotas(),
 		Client:  b.config.client.CoreV1(),
 	})

@@ -60,6 +60,9 @@ type Options struct {
 	Index *quota.Index
 	// Pending tells what requests to this process have reserved.
 	Pending func(namespace string) quota.Amounts
+	// OnDoubt, if set, takes what to call for a namespace in which a request to this process left a reservation
+	// behind.
+	OnDoubt func(fn func(namespace string))
 	Quotas  coreinformers.ResourceQuotaInformer
 	Client  corev1client.ResourceQuotasGetter
 	// Clock defaults to the real one.
@@ -97,6 +100,9 @@ func New(o Options) (*Controller, error) {
 	}
 	c := &Controller{Options: o, waits: newWaits()}
 	o.Index.OnChange(c.onUsage)
+	if o.OnDoubt != nil {
+		o.OnDoubt(c.onDoubt)
+	}
 	_, err := o.Quotas.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) { c.onQuota(nil, obj) },
 		UpdateFunc: func(old, obj any) {
@@ -181,6 +187,12 @@ func (c *Controller) onUsage(namespace string, grew bool) {
 	if grew {
 		c.waits.busy(namespace, c.Clock.Now())
 	}
+	c.enqueue(namespace)
+}
+
+// onDoubt looks at a namespace whose usage may say too much. The write in doubt gets the time to appear.
+func (c *Controller) onDoubt(namespace string) {
+	c.waits.busy(namespace, c.Clock.Now())
 	c.enqueue(namespace)
 }
 

@@ -2,6 +2,7 @@ package quotastatus
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,6 +187,58 @@ func TestControllerFollowsStreamsAndQuotas(t *testing.T) {
 		if action.GetVerb() == "update" {
 			t.Error("a quota that was right was written")
 		}
+	}
+}
+
+// Behaviour 55: a reservation whose write ended without an answer goes away soon, although neither quota nor
+// streams change.
+func TestNamespaceInDoubtIsCountedAgain(t *testing.T) {
+	client := fake.NewClientset(hard("q", streamsName, "9"))
+	factory := informers.NewSharedInformerFactory(client, 0)
+	index, streams := quota.NewIndex(), cachetesting.NewFakeControllerSource()
+	var reserved atomic.Int64
+	reserved.Store(1)
+	var doubt func(string)
+	controller, err := New(Options{
+		Index: index, Pending: func(string) quota.Amounts { return quota.Amounts{streamsName: reserved.Load()} },
+		OnDoubt: func(fn func(string)) { doubt = fn },
+		Quotas:  factory.Core().V1().ResourceQuotas(), Client: client.CoreV1(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	informer := cache.NewSharedIndexInformer(listThenWatch{streams}, &imageapi.ImageStream{}, 0, cache.Indexers{})
+	if err := index.Feed(informer); err != nil {
+		t.Fatal(err)
+	}
+	factory.Start(t.Context().Done())
+	go informer.RunWithContext(t.Context())
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- controller.Run(ctx) }()
+	expect := func(want int64) {
+		t.Helper()
+		if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+			current, err := factory.Core().V1().ResourceQuotas().Lister().ResourceQuotas(ns).Get("q")
+			if err != nil {
+				return false, nil //nolint:nilerr // the informer does not have it yet
+			}
+			used, found := current.Status.Used[streamsName]
+			controller.waits.mu.Lock()
+			_, busy := controller.waits.namespaces[ns]
+			controller.waits.mu.Unlock()
+			return found && used.Value() == want && !busy, nil
+		}); err != nil {
+			t.Fatalf("the usage does not become %d in a namespace that came to rest: %v", want, err)
+		}
+	}
+	expect(1)
+	reserved.Store(0)
+	doubt(ns)
+	expect(0)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
