@@ -73,6 +73,7 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 		return nil, err
 	}
 	c.generic.EffectiveVersion = effectiveVersion()
+	answerInTime(&c.generic.Config)
 	sayFarewell(&c.generic.Config, clock.RealClock{})
 	setOpenAPI(&c.generic.Config, codecs.Scheme)
 	if err := c.connect(ctx, o); err != nil {
