@@ -25,6 +25,7 @@ func newPlan(request *imageapi.ImageStreamImport, basis *imageapi.ImageStream) *
 	if basis == nil {
 		basis = &imageapi.ImageStream{}
 	}
+	p.request.Tenant = request.Namespace
 	p.request.StreamInsecure = basis.Annotations[imagev1.InsecureRepositoryAnnotation] == "true"
 	for i := range p.spec.Images {
 		image := &p.spec.Images[i]

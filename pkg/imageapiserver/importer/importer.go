@@ -11,9 +11,13 @@ import (
 
 // Importer serves all imports of a process. It is safe for concurrent use.
 type Importer struct {
-	options    Options
-	process    *slots
-	hosts      *hostSlots
+	options Options
+	process *slots
+	tenants *shares
+	hosts   *shares
+	// parsing holds those who turn bytes of strangers into objects, which take many times the memory.
+	parsing    *slots
+	memory     *memory
 	remembered *remembered
 }
 
@@ -25,10 +29,15 @@ func New(options Options) (*Importer, error) {
 		return nil, err
 	}
 	registerMetrics()
+	limits := options.Limits
+	workers := func() int { return options.Settings().Workers }
 	return &Importer{
 		options:    options,
-		process:    &slots{limit: func() int { return options.Settings().Workers }},
-		hosts:      newHostSlots(options.Limits.HostWorkers),
+		process:    &slots{limit: workers},
+		tenants:    newShares(func() int { return tenantPlaces(workers(), limits.RequestWorkers) }),
+		hosts:      newShares(func() int { return limits.HostWorkers }),
+		parsing:    &slots{limit: func() int { return limits.Parsers }},
+		memory:     &memory{limit: limits.ProcessBytes},
 		remembered: newRemembered(options.Limits.Remembered),
 	}, nil
 }
@@ -37,6 +46,7 @@ func New(options Options) (*Importer, error) {
 func (i *Importer) Import(ctx context.Context, request Request) Result {
 	begun := i.options.Clock.Now()
 	s := newSession(i, &request)
+	defer s.end()
 	settings := i.options.Settings()
 	p := newPlan(settings, i.options.Platform, request.StreamInsecure)
 
@@ -193,8 +203,10 @@ func (s *session) result(o *order, last bool) ItemResult {
 	if found.image == nil {
 		return result
 	}
-	if !last && !s.keep(found.size()) {
-		return ItemResult{Tag: result.Tag, Err: tooLargeTogether()}
+	if !last {
+		if err := s.keep(found.size()); err != nil {
+			return ItemResult{Tag: result.Tag, Err: err}
+		}
 	}
 	repository := o.written.AsRepository()
 	reference := func(d *described) string {

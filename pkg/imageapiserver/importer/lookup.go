@@ -98,17 +98,20 @@ func (l *lookup) single(ctx context.Context, m *manifest.Manifest, descriptor v1
 		}
 		e.config = config
 	}
-	return l.describe(e)
+	return l.describe(ctx, e)
 }
 
-func (l *lookup) describe(e evidence) (*described, error) {
+func (l *lookup) describe(ctx context.Context, e evidence) (result *described, err error) {
 	limits := l.importer.options.Limits
-	result, err := describe(e, l.importer.options.Clock.Now(), limits.ImageBytes)
+	err = l.parse(ctx, func() (err error) {
+		result, err = describe(e, l.importer.options.Clock.Now(), limits.ImageBytes)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if !l.keep(result.size) {
-		return nil, tooLargeTogether()
+	if err := l.keep(result.size); err != nil {
+		return nil, err
 	}
 	return result, nil
 }

@@ -74,6 +74,10 @@ type Limits struct {
 	// ImageBytes bounds the JSON of one Image. Labels and configuration are left out of
 	// the metadata above it.
 	ImageBytes int
+	// Parsers is the number of manifests and configs that the process reads at a time.
+	Parsers int
+	// ProcessBytes bounds ResultBytes and CacheBytes of all requests together.
+	ProcessBytes int64
 	// ResultBytes bounds the JSON of all Images of one request together.
 	ResultBytes int64
 	// CacheBytes bounds the raw manifests that a request keeps to itself so as not to
@@ -104,7 +108,7 @@ func DefaultOptions() Options {
 		Clock:    clock.RealClock{},
 		Limits: Limits{
 			RequestWorkers: 5, HostWorkers: 8, ImageBytes: 512 << 10,
-			ResultBytes: 64 << 20, CacheBytes: 32 << 20, Remembered: 10000,
+			Parsers: 2, ProcessBytes: 256 << 20, ResultBytes: 64 << 20, CacheBytes: 32 << 20, Remembered: 10000,
 		},
 	}
 }
@@ -122,7 +126,7 @@ func (o Options) Validate() error {
 		problems = append(problems, errors.New("importer: the platform must name architecture and operating system"))
 	}
 	l := o.Limits
-	if least := min(int64(l.RequestWorkers), int64(l.HostWorkers), int64(l.ImageBytes), l.ResultBytes, l.CacheBytes, int64(l.Remembered)); least < 1 {
+	if least := min(int64(l.RequestWorkers), int64(l.HostWorkers), int64(l.ImageBytes), int64(l.Parsers), l.ProcessBytes, l.ResultBytes, l.CacheBytes, int64(l.Remembered)); least < 1 {
 		problems = append(problems, fmt.Errorf("importer: a limit is %d, all must be positive", least))
 	}
 	return errors.Join(problems...)

@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"strings"
+
 	"image.alauda.io/api/image/reference"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 )
@@ -102,7 +104,9 @@ func (p *plan) key(ref reference.DockerImageReference, policy Policy) lookupKey 
 }
 
 func (p *plan) repository(ref reference.DockerImageReference, policy Policy) repositoryKey {
-	key := repositoryKey{host: ref.Registry, path: repositoryPath(ref), insecure: policy.Insecure || p.insecure}
+	// Other spellings of a host would be places of their own.
+	host := strings.TrimSuffix(strings.ToLower(ref.Registry), ":443")
+	key := repositoryKey{host: host, path: repositoryPath(ref), insecure: policy.Insecure || p.insecure}
 	if reference.IsDockerHub(key.host) {
 		key.host = reference.DefaultRegistry
 	}
@@ -132,5 +136,6 @@ func shorten(text string) string {
 	if len(text) <= most {
 		return text
 	}
-	return text[:most] + "…"
+	// Half a character would be stored as another one, and differ from what is said the next time.
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }

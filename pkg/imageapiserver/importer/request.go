@@ -9,6 +9,9 @@ import (
 
 // Request is what one call of Import looks up. The context of the call is its budget.
 type Request struct {
+	// Tenant is who the request is for, the namespace. Tenants do not take the places of each other; the
+	// empty one is the server itself.
+	Tenant string
 	// Items are single images, looked up before the repository.
 	Items []Item
 	// Repository is a whole repository, nil for none.

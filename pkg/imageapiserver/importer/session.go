@@ -3,9 +3,11 @@ package importer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"image.alauda.io/api/image/reference"
 	"image.alauda.io/registry/pkg/oci/manifest"
@@ -69,14 +71,22 @@ func (s *session) open(key repositoryKey, ref reference.DockerImageReference) (R
 	return existing.repository, existing.err
 }
 
-// ask runs one request to a registry when the request, the registry and the process have a
-// place for it. Places are taken in this order and held by single requests only, so nobody
-// who holds one waits for a place that depends on him.
+// ask runs one request to a registry when the request, its tenant, the registry and the process
+// have a place for it. Places are taken in this order and held by single requests only, so nobody
+// who holds one waits for a place that depends on him, and nobody who waits for his tenant's keeps
+// others from a registry.
 func (s *session) ask(ctx context.Context, host string, do func() error) error {
 	if err := s.places.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.places.release()
+	if tenant := s.request.Tenant; tenant != "" {
+		leave, err := s.importer.tenants.acquire(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	release, err := s.importer.hosts.acquire(ctx, host)
 	if err != nil {
 		return err
@@ -127,7 +137,7 @@ func (s *session) fill(ctx context.Context, key contentKey, c *content, fetch fu
 			c.err = inside()
 			delete(s.contents, key)
 		case c.err != nil && FromRemote(c.err).Reason == reasons[remote.Timeout],
-			s.cached+size > s.importer.options.Limits.CacheBytes:
+			s.cached+size > s.importer.options.Limits.CacheBytes, !s.importer.memory.take(size):
 			delete(s.contents, key)
 		default:
 			s.cached += size
@@ -158,7 +168,21 @@ func (s *session) manifest(ctx context.Context, key repositoryKey, repository Re
 	if announced != "" {
 		mediaType = announced
 	}
-	return manifest.Parse(got.raw, mediaType)
+	var parsed *manifest.Manifest
+	err = s.parse(ctx, func() (err error) {
+		parsed, err = manifest.Parse(got.raw, mediaType)
+		return err
+	})
+	return parsed, err
+}
+
+// parse runs what makes objects of bytes.
+func (s *session) parse(ctx context.Context, do func() error) error {
+	if err := s.importer.parsing.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.importer.parsing.release()
+	return do()
 }
 
 // config fetches the config blob of an image.
@@ -195,13 +219,33 @@ func (s *session) head(ctx context.Context, key repositoryKey, repository Reposi
 	return answer.Digest, err
 }
 
-// keep counts bytes that go into the result and says whether there is room for them.
-func (s *session) keep(size int64) bool {
+// keep counts bytes that go into the result, and fails when there is no room for them.
+func (s *session) keep(size int64) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.kept+size > s.importer.options.Limits.ResultBytes {
-		return false
+		return tooLargeTogether()
+	}
+	if !s.importer.memory.take(size) {
+		return busy()
 	}
 	s.kept += size
-	return true
+	return nil
+}
+
+// end gives back what the request kept. Whoever has the result has it no longer than it takes to store it.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.importer.memory.give(s.cached + s.kept)
+	s.cached, s.kept = 0, 0
+}
+
+// busyPause is when an import that found no room is worth another attempt.
+const busyPause = 30 * time.Second
+
+func busy() *Error {
+	err := newError(metav1.StatusReasonTooManyRequests, "the server imports too much at present")
+	err.RetryAfter, err.Transient = busyPause, true
+	return err
 }

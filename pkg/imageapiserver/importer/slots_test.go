@@ -76,8 +76,8 @@ func TestALargerLimitLetsInThoseWhoWait(t *testing.T) {
 	}
 }
 
-func TestHostsThatNobodyUsesAreForgotten(t *testing.T) {
-	h := newHostSlots(1)
+func TestNamesThatNobodyUsesAreForgotten(t *testing.T) {
+	h := newShares(func() int { return 1 })
 	release, err := h.acquire(t.Context(), "a.example")
 	if err != nil {
 		t.Fatal(err)
@@ -88,8 +88,8 @@ func TestHostsThatNobodyUsesAreForgotten(t *testing.T) {
 		t.Errorf("a second place at the host: %v, want the end of the context", err)
 	}
 	release()
-	if len(h.hosts) != 0 {
-		t.Errorf("%d hosts are remembered", len(h.hosts))
+	if len(h.names) != 0 {
+		t.Errorf("%d names are remembered", len(h.names))
 	}
 }
 

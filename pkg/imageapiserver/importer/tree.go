@@ -64,7 +64,7 @@ func (t *tree) index(ctx context.Context, index *manifest.Manifest, named digest
 			e.childrenSize = add(e.childrenSize, child.image.image.DockerImageMetadata.Size)
 		}
 	}
-	return t.describe(e)
+	return t.describe(ctx, e)
 }
 
 // fetch reads the children that no other index has named yet, several at a time. All of

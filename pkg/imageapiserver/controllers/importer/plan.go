@@ -20,6 +20,7 @@ type plan struct {
 // planOf builds the plan for a part of a stream. A scheduled plan asks first whether anything has changed.
 func planOf(stream *imageapi.ImageStream, work Work, scheduled bool) plan {
 	p := plan{stream: stream, Request: engine.Request{
+		Tenant:         stream.Namespace,
 		StreamInsecure: stream.Annotations[imagev1.InsecureRepositoryAnnotation] == "true",
 		ItemTimeout:    engine.DefaultItemTimeout,
 		Scheduled:      scheduled,
