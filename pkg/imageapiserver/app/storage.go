@@ -173,14 +173,19 @@ func (s *storageCommand) export(command *cobra.Command, store *transfer.Store) e
 		summary, err = transfer.Export(command.Context(), store, out, lines(stderr))
 		return err
 	}
-	err := write(command.OutOrStdout())
-	if s.file != "-" {
-		err = writeFile(s.file, write)
-	}
+	err := s.output(command, write)
 	if err != nil {
 		return err
 	}
 	return s.conclude(stderr, summary)
+}
+
+// output lets write fill the file, or standard output.
+func (s *storageCommand) output(command *cobra.Command, write func(io.Writer) error) error {
+	if s.file == "-" {
+		return write(command.OutOrStdout())
+	}
+	return writeFile(s.file, write)
 }
 
 // writeFile writes a file that has its name only when it is complete.

@@ -2,8 +2,13 @@ package app
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,6 +40,60 @@ func TestStorageCommandLine(t *testing.T) {
 				t.Errorf("exit code %d, want %d; output %s, want %q in it", code, c.code, out, c.want)
 			}
 		})
+	}
+}
+
+// oneImage plays a kube-apiserver that stores one image, and returns a kubeconfig for it.
+func oneImage(t *testing.T) string {
+	t.Helper()
+	const image = `{"kind":"Image","apiVersion":"image.alauda.io/v1","metadata":{"name":"app","uid":"u"}}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch path.Base(r.URL.Path) {
+		case "storedimages":
+			fmt.Fprintf(w, `{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"app","resourceVersion":"5",`+
+				`"annotations":{"storage.image.alauda.io/name":"app"}},"spec":{"format":"json","size":%d,"data":%q}}]}`,
+				len(image), base64.StdEncoding.EncodeToString([]byte(image)))
+		case "storedimagestreams":
+			fmt.Fprint(w, `{"metadata":{"resourceVersion":"9"},"items":[]}`)
+		default: // the readiness of the storage
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{"name":"x","kind":"storedimages"}}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	name := filepath.Join(t.TempDir(), "kubeconfig")
+	config := `{"kind":"Config","apiVersion":"v1","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"` + server.URL + `"}}]}`
+	if err := os.WriteFile(name, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Behaviour 61: an export goes to one place.
+func TestExportWritesTheFileOrStandardOutput(t *testing.T) {
+	kubeconfig := oneImage(t)
+	file := filepath.Join(t.TempDir(), "backup.json")
+	for name, test := range map[string]struct {
+		args           []string
+		stdout, inFile int
+	}{
+		"standard output": {nil, 1, 0},
+		"file":            {[]string{"--file=" + file}, 0, 1},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := Run(t.Context(), append([]string{"storage", "export", "--kubeconfig=" + kubeconfig}, test.args...), &stdout, &stderr); code != 0 {
+			t.Fatalf("%s: exit code %d: %s", name, code, &stderr)
+		}
+		if got := strings.Count(stdout.String(), "\n"); got != test.stdout || !strings.Contains(stderr.String(), "images: 1 exported") {
+			t.Errorf("%s: %d lines on standard output, want %d; standard error: %s", name, got, test.stdout, &stderr)
+		}
+		if test.inFile > 0 {
+			data, err := os.ReadFile(file)
+			if err != nil || bytes.Count(data, []byte("\n")) != test.inFile {
+				t.Errorf("%s: the file holds %q, error %v, want %d lines", name, data, err, test.inFile)
+			}
+		}
 	}
 }
 
