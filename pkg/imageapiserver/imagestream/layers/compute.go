@@ -12,8 +12,16 @@ import (
 	"image.alauda.io/registry/pkg/oci/manifest"
 )
 
-// maxDepth ends the descent into indexes of indexes; pushes refuse deeper ones.
-const maxDepth = 8
+const (
+	// maxDepth ends the descent into indexes of indexes; pushes refuse deeper
+	// ones.
+	maxDepth = 8
+	// MaxReferences is how many layers and children the images of one stream may
+	// name altogether. The answer names each, in about a hundred bytes. Who may
+	// push decides how many there are: a thousand indexes of some thousand
+	// children are soon there, and must not take the memory of the server.
+	MaxReferences = 1_000_000
+)
 
 // Compute collects what the history of a stream names. It marks as local what
 // entered through the stream's own repository.
@@ -59,6 +67,12 @@ func rootsOf(stream *imageapi.ImageStream, hosts repository.Hosts) map[string]ti
 // collect finds the records of digests and of everything below them.
 func collect(ctx context.Context, index Index, digests []string) (records map[string]*Record, missing map[string]bool, err error) {
 	records, missing = map[string]*Record{}, map[string]bool{}
+	references := 0
+	// A child counts once, however many indexes name it.
+	wanted := make(map[string]bool, len(digests))
+	for _, digest := range digests {
+		wanted[digest] = true
+	}
 	for depth := 0; len(digests) > 0 && depth <= maxDepth; depth++ {
 		found, err := index.Records(ctx, digests)
 		if err != nil {
@@ -72,12 +86,17 @@ func collect(ctx context.Context, index Index, digests []string) (records map[st
 				continue
 			}
 			records[digest] = record
-			next = append(next, record.Children...)
+			if references += len(record.Layers) + len(record.Children); references > MaxReferences {
+				return nil, nil, ErrTooLarge
+			}
+			for _, child := range record.Children {
+				if !wanted[child] {
+					wanted[child] = true
+					next = append(next, child)
+				}
+			}
 		}
-		slices.Sort(next)
-		digests = slices.DeleteFunc(slices.Compact(next), func(digest string) bool {
-			return records[digest] != nil || missing[digest]
-		})
+		digests = next
 	}
 	return records, missing, nil
 }

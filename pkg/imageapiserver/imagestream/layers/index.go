@@ -14,6 +14,7 @@ package layers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -22,6 +23,9 @@ import (
 // ErrNotSynced is returned by an Index that has not yet seen all Images. It is
 // answered to clients as a server time-out that tells when to ask again.
 var ErrNotSynced = errors.New("the layer index has not yet synced")
+
+// ErrTooLarge is returned for images that name more than MaxReferences.
+var ErrTooLarge = fmt.Errorf("its images name more than %d layers and children: prune its history or spread the images over several streams", MaxReferences)
 
 // Record is the part of an Image that the layers of a stream are made of.
 // Records are shared between requests and never modified.

@@ -2,7 +2,9 @@ package layers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -214,5 +216,47 @@ func TestRecord(t *testing.T) {
 	image.Annotations = map[string]string{"image.alauda.io/managedTime": "yesterday"}
 	if record := NewRecord(image); record.Managed || !record.Created.Equal(start) {
 		t.Errorf("record is %+v", record)
+	}
+}
+
+// Whoever may push decides how many indexes name how many children.
+func TestIndexesOfTheSameChildrenTakeNoMemoryOfTheirOwn(t *testing.T) {
+	const indexes, children = 250, 3500
+	stored, stream := records{}, &imageapi.ImageStream{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "app"}}
+	var names []string
+	for i := range children {
+		names = append(names, fmt.Sprintf("child %d", i))
+	}
+	list := imageapi.TagEventList{}
+	stored.index("0", start, names...)
+	for i := range indexes {
+		copied := *stored[digest("0")]
+		copied.Name = digest(fmt.Sprint(i))
+		stored[copied.Name] = &copied
+		list.Items = append(list.Items, event(fmt.Sprint(i), "registry.example.com/team-a/app", start))
+	}
+	stream.Status.Tags = map[string]imageapi.TagEventList{"v1": list}
+	hosts := repository.Hosts{External: []string{"registry.example.com"}}
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	result, err := Compute(t.Context(), stored, stream, hosts)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(result.Images) != indexes+children {
+		t.Fatalf("%v, %d images", err, len(result.Images))
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > indexes*children*8 {
+		t.Errorf("%d bytes for %d references", allocated, indexes*children)
+	}
+
+	for i := indexes; i*children <= MaxReferences; i++ {
+		copied := *stored[digest("0")]
+		copied.Name = digest(fmt.Sprint(i))
+		stored[copied.Name] = &copied
+		list.Items = append(list.Items, event(fmt.Sprint(i), "registry.example.com/team-a/app", start))
+	}
+	stream.Status.Tags["v1"] = list
+	if _, err := Compute(t.Context(), stored, stream, hosts); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%d indexes: %v, want that this is too much", len(list.Items), err)
 	}
 }
