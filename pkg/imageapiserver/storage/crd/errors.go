@@ -1,6 +1,8 @@
 package crd
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +28,8 @@ func (s *Store) storageError(at location, err error) error {
 		return err
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsInvalid(err):
 		return apierrors.NewInternalError(fmt.Errorf("storage in %s: %w", s.config.Records.GroupResource(), err))
+	case errors.Is(err, context.DeadlineExceeded):
+		return apierrors.NewTimeoutError(fmt.Sprintf("storage in %s did not answer in time", s.config.Records.GroupResource()), 0)
 	}
 	return err
 }

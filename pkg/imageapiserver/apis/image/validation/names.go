@@ -36,6 +36,9 @@ func pathSegment(name string, prefix bool) []string {
 // namespace and is checked with the stream.
 func StreamName(name string, prefix bool) []string {
 	problems := pathSegment(name, prefix)
+	if prefix {
+		name += "x" // what is generated begins like this: "app-" is the usual prefix, but no name
+	}
 	if err := reference.ValidateStreamName("", name); err != nil {
 		problems = append(problems, err.Error())
 	}
