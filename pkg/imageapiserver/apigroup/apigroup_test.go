@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
@@ -90,9 +91,11 @@ func TestDepsMustBeComplete(t *testing.T) {
 func TestSecrets(t *testing.T) {
 	env := grouptest.New(t)
 	// managed is a pull secret as the operator makes it for a service account of every namespace.
-	managed := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "default-registry-pull", Annotations: map[string]string{
-		corev1.ServiceAccountNameKey: "default",
-	}}, Type: corev1.SecretTypeDockerConfigJson}
+	managed := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Name:        "default-registry-pull",
+		Labels:      map[string]string{imageregistryv1.ManagedPullSecretLabel: "true"},
+		Annotations: map[string]string{imageregistryv1.ServiceAccountNameAnnotation: "default"},
+	}, Type: corev1.SecretTypeDockerConfigJson}
 	for _, secret := range []*corev1.Secret{
 		{ObjectMeta: metav1.ObjectMeta{Name: "config", Labels: map[string]string{"use": "yes"}}, Type: corev1.SecretTypeDockerConfigJson},
 		{ObjectMeta: metav1.ObjectMeta{Name: "cfg", Annotations: map[string]string{"alauda.io/image.excludeSecret": "false"}}, Type: corev1.SecretTypeDockercfg},

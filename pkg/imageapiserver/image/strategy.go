@@ -63,7 +63,7 @@ func (s strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 
 // Validate checks a new image.
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
-	return validation.Image(obj.(*imageapi.Image), nil)
+	return validation.Bounded(validation.Image(obj.(*imageapi.Image), nil))
 }
 
 // PrepareForUpdate restores what cannot change and completes an image that
@@ -81,7 +81,7 @@ func (s strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object
 
 // ValidateUpdate checks a changed image.
 func (strategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
-	return validation.ImageUpdate(obj.(*imageapi.Image), old.(*imageapi.Image))
+	return validation.Bounded(validation.ImageUpdate(obj.(*imageapi.Image), old.(*imageapi.Image)))
 }
 
 // Canonicalize has nothing to do.

@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -52,20 +51,14 @@ func TestSizeGuard(t *testing.T) {
 func TestTooLargeStreamsCanShrink(t *testing.T) {
 	env := grouptest.New(t)
 	stream := grouptest.Stream(ns, "app")
-	stream.UID, stream.CreationTimestamp, stream.Generation = "uid", metav1.Now(), 1
+	first := int64(1)
 	stream.Spec.Tags = map[string]imageapi.TagReference{}
 	for i := range 30_000 {
 		tag := grouptest.Tag(fmt.Sprintf("tag-%d", i), "DockerImage", "", fmt.Sprintf("registry.example.test/org/a-repository-with-a-long-name:%d", i))
-		tag.Generation = &stream.Generation
+		tag.Generation = &first
 		stream.Spec.Tags[tag.Name] = tag
 	}
-	key, err := env.Streams().KeyFunc(env.Request("alice", ns, "imagestreams"), "app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := env.Streams().Storage.Create(t.Context(), key, stream, &imageapi.ImageStream{}, 0, false); err != nil {
-		t.Fatal(err)
-	}
+	store(t, env, stream)
 	larger := env.Stream(ns, "app")
 	larger.Spec.Tags["another"] = grouptest.Tag("another", "DockerImage", "", "registry.example.test/org/app:1")
 	if _, err := update(t, env, larger); !apierrors.IsRequestEntityTooLargeError(err) {

@@ -70,7 +70,7 @@ func (s strategy) Validate(ctx context.Context, obj runtime.Object) field.ErrorL
 	stream := obj.(*imageapi.ImageStream)
 	errs := s.resolve(ctx, stream, nil)
 	errs = append(errs, s.checkRegistries(ctx, stream, nil)...)
-	return append(errs, validation.ImageStream(stream)...)
+	return validation.Bounded(append(errs, validation.ImageStream(stream)...))
 }
 
 // PrepareForUpdate restores the status and sets generations.
@@ -93,7 +93,7 @@ func (s strategy) ValidateUpdate(ctx context.Context, obj, oldObj runtime.Object
 	stream, old := obj.(*imageapi.ImageStream), oldObj.(*imageapi.ImageStream)
 	errs := s.resolve(ctx, stream, old)
 	errs = append(errs, s.checkRegistries(ctx, stream, old)...)
-	return append(errs, validation.ImageStreamUpdate(stream, old)...)
+	return validation.Bounded(append(errs, validation.ImageStreamUpdate(stream, old)...))
 }
 
 // GetResetFields names what a user cannot set.
@@ -119,7 +119,7 @@ func (s statusStrategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.
 func (s statusStrategy) ValidateUpdate(ctx context.Context, obj, oldObj runtime.Object) field.ErrorList {
 	stream, old := obj.(*imageapi.ImageStream), oldObj.(*imageapi.ImageStream)
 	errs := s.checkRegistries(ctx, stream, old)
-	return append(errs, validation.ImageStreamUpdate(stream, old)...)
+	return validation.Bounded(append(errs, validation.ImageStreamUpdate(stream, old)...))
 }
 
 // GetResetFields names what a status writer cannot set.

@@ -39,7 +39,7 @@ func (s strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 
 // Validate checks a mapping.
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
-	return validation.ImageStreamMapping(obj.(*imageapi.ImageStreamMapping))
+	return validation.Bounded(validation.ImageStreamMapping(obj.(*imageapi.ImageStreamMapping)))
 }
 
 // Canonicalize has nothing to do.
