@@ -155,6 +155,9 @@ func (r *LayersREST) Layers(ctx context.Context, stream *imageapi.ImageStream) (
 	if errors.Is(err, layers.ErrNotSynced) {
 		return nil, apierrors.NewServerTimeout(RequestedResource(ctx, imageapi.Resource("imagestreams")), "get", retrySeconds)
 	}
+	if errors.Is(err, layers.ErrTooLarge) {
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("layers of image stream %s/%s: %v", stream.Namespace, stream.Name, err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("layers of image stream %s/%s: %w", stream.Namespace, stream.Name, err)
 	}
