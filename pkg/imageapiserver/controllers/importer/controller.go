@@ -146,11 +146,11 @@ func (s *session) measure() { queueDepth.Set(float64(s.queue.Len())) }
 // run works on the queue until the context ends and the last import has ended.
 func (s *session) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, s.queue.ShutDown)()
-	slots := NewSlots(s.Workers)
+	slots, turns := NewSlots(s.Workers), NewTurns(s.Workers)
 	var working sync.WaitGroup
 	defer working.Wait()
 	for slots.Take(ctx) {
-		key, ended := s.queue.Get()
+		key, ended := s.next(turns)
 		if ended {
 			return
 		}
@@ -158,8 +158,24 @@ func (s *session) run(ctx context.Context) {
 		working.Go(func() {
 			defer slots.Free()
 			defer s.queue.Done(key)
+			defer func() {
+				if next, found := turns.End(key.Namespace); found {
+					s.queue.Add(next)
+				}
+			}()
 			s.process(ctx, key)
 		})
+	}
+}
+
+// next takes a stream out of the queue whose namespace has a turn.
+func (s *session) next(turns *Turns) (key cache.ObjectName, ended bool) {
+	for {
+		key, ended := s.queue.Get()
+		if ended || turns.Begin(key) {
+			return key, ended
+		}
+		s.queue.Done(key)
 	}
 }
 
