@@ -45,6 +45,8 @@ type scriptedRepository struct {
 }
 
 func (s *scripted) Repository(options remote.RepositoryOptions) (Repository, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.opened = append(s.opened, options)
 	name := options.Reference.Registry + "/" + repositoryPath(options.Reference)
 	if err := s.errors["open "+name]; err != nil {
