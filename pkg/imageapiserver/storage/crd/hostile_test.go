@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/client-go/rest"
 
@@ -98,5 +100,50 @@ func TestLostRacesAreNotRepeatedWithoutPause(t *testing.T) {
 		if err == nil || writes.Load() < 3 || writes.Load() > 30 {
 			t.Errorf("%s: %d writes in a second of conflicts, error %v, want 3 to 30 and an error", name, writes.Load(), err)
 		}
+	}
+}
+
+// What was damaged and is then deleted, as an administrator repairs it, does not stay with those who had read it
+// before.
+func TestDeletionOfADamagedRecordReachesWatchers(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("a", 64)
+	unnamed := func(name string) map[string]any {
+		r := record(name, "{")
+		r["metadata"].(map[string]any)["annotations"] = map[string]string{}
+		return r
+	}
+	for name, test := range map[string]struct {
+		deleted map[string]any
+		want    string
+	}{
+		"with its name":         {record("app", "{"), "app"},
+		"plain record name":     {unnamed("app"), "app"},
+		"digest as record name": {unnamed(strings.Replace(digest, ":", "-", 1)), digest},
+		"escaped record name":   {unnamed("x--c5n6"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := imageStore(t, func(w http.ResponseWriter, _ *http.Request) {
+				answer(t, w, http.StatusOK, map[string]any{"type": watch.Modified, "object": test.deleted})
+				answer(t, w, http.StatusOK, map[string]any{"type": watch.Deleted, "object": test.deleted})
+			})
+			events, err := store.Watch(t.Context(), "/images", storage.ListOptions{Recursive: true, ResourceVersion: "4", Predicate: storage.Everything})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer events.Stop()
+			event := <-events.ResultChan()
+			switch obj := event.Object.(type) {
+			case *imageapi.Image:
+				if event.Type != watch.Deleted || obj.Name != test.want || obj.ResourceVersion != "5" {
+					t.Errorf("got %s of %q at version %s, want the deletion of %q at 5", event.Type, obj.Name, obj.ResourceVersion, test.want)
+				}
+			case *metav1.Status:
+				if test.want != "" || obj.Reason != metav1.StatusReasonExpired {
+					t.Errorf("got %+v, want the deletion of %q", obj, test.want)
+				}
+			default:
+				t.Errorf("got %+v, want the deletion of %q", event, test.want)
+			}
+		})
 	}
 }

@@ -159,9 +159,17 @@ func (w *watcher) translate(event recordEvent) (*watch.Event, error) {
 		return w.bookmark(r)
 	}
 	obj, err := w.store.decode(r, w.store.config.NewFunc())
-	if err != nil {
+	switch {
+	case err == nil:
+	case event.Type != watch.Deleted:
 		klog.ErrorS(err, "Record left out of a watch")
 		return nil, nil
+	default:
+		// Whoever read the object before it was damaged would keep it for good.
+		known := false
+		if obj, known = w.store.remains(r); !known {
+			return nil, apierrors.NewResourceExpired(fmt.Sprintf("a record that does not tell its name was deleted, list again: %v", err))
+		}
 	}
 	return w.matching.filter(watch.Event{Type: event.Type, Object: obj}), nil
 }
