@@ -40,6 +40,7 @@ func authenticationConfig(data map[string]string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "extension-apiserver-authentication"}, Data: data}
 }
 
+// Behaviour 65, what is refused: versions before 1.30, and clusters without aggregation layer.
 func TestUnfitClustersAreRefused(t *testing.T) {
 	aggregated := authenticationConfig(map[string]string{"requestheader-client-ca-file": "PEM"})
 	if err := checkCluster(t.Context(), cluster(t, "v1.30.2+vendor", nil, aggregated)); err != nil {
@@ -59,6 +60,7 @@ func TestUnfitClustersAreRefused(t *testing.T) {
 	}
 }
 
+// Behaviour 65, what is switched off: admission whose objects the cluster does not serve.
 func TestPluginsWithoutServedObjectsAreOff(t *testing.T) {
 	cases := map[string]struct {
 		served []string
