@@ -58,3 +58,12 @@ func (t *Turns) End(namespace string) (next cache.ObjectName, found bool) {
 	}
 	return next, true
 }
+
+// Cancel follows a Begin after which nothing was done.
+func (t *Turns) Cancel(namespace string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.working[namespace]--; t.working[namespace] == 0 {
+		delete(t.working, namespace)
+	}
+}

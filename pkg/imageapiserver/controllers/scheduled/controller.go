@@ -63,6 +63,7 @@ func (o Options) Validate() error {
 // Controller imports scheduled tags again and again.
 type Controller struct {
 	Options
+	turns *importer.Turns
 
 	mu sync.Mutex
 	// schedule is nil while this process does not lead.
@@ -80,7 +81,8 @@ func New(options Options) (*Controller, error) {
 	if options.Random == nil {
 		options.Random = rand.Float64
 	}
-	return &Controller{Options: options, wake: make(chan struct{}, 1)}, nil
+	workers := func() int { return options.Settings().Workers }
+	return &Controller{Options: options, turns: importer.NewTurns(workers), wake: make(chan struct{}, 1)}, nil
 }
 
 // Name implements controllers.Controller.
@@ -230,7 +232,13 @@ func (c *Controller) next(limiter *rate.Limiter) (*importer.Request, time.Durati
 		c.schedule.postpone(first.key, now)
 		return nil, time.Nanosecond
 	}
+	if !c.turns.Begin(first.key) {
+		// It is called when another stream of its namespace has ended.
+		c.schedule.postpone(first.key, now)
+		return nil, time.Nanosecond
+	}
 	if pause := reserve(limiter, now); pause > 0 {
+		c.turns.Cancel(first.key.Namespace)
 		return nil, min(pause, longestSleep)
 	}
 	c.schedule.postpone(first.key, now)
@@ -270,10 +278,14 @@ func (c *Controller) run(ctx context.Context, req importer.Request) {
 	if _, err := c.Runner.Run(ctx, req); err != nil && ctx.Err() == nil {
 		klog.FromContext(ctx).Error(err, "Scheduled import failed", "namespace", req.Namespace, "stream", req.Name)
 	}
+	waiting, any := c.turns.End(req.Namespace)
 	c.change(func(s *schedule) {
 		known, found := s.entries[cache.NewObjectName(req.Namespace, req.Name)]
 		if found && known.uid == req.UID {
 			known.running = false
+		}
+		if any {
+			s.hasten(waiting, c.Clock.Now())
 		}
 	})
 }

@@ -289,3 +289,43 @@ func TestUnchangedImageWritesNothingAndANewLeaderDoesNotRepeat(t *testing.T) {
 	}
 	turn(second)
 }
+
+// Streams of one namespace whose registries do not answer leave slots to those of others, and have their turn
+// when one of them has ended.
+func TestANamespaceLeavesScheduledTurnsToOthers(t *testing.T) {
+	clock := testingclock.NewFakeClock(start)
+	log := &runs{clock: clock, at: map[string][]time.Time{}}
+	l := newLeader(t, clock, log)
+	for i := range 4 {
+		l.look(stream(fmt.Sprint(i), scheduledTag("latest", "registry.example/app:latest")))
+	}
+	other := stream("other", scheduledTag("latest", "registry.example/app:latest"))
+	other.Namespace = "team-b"
+	l.look(other)
+	clock.Step(2 * interval)
+	var begun []*importer.Request
+	for range 20 {
+		if due, _ := l.next(l.limiter); due != nil {
+			begun = append(begun, due)
+		}
+	}
+	count := map[string]int{}
+	for _, due := range begun {
+		count[due.Namespace]++
+	}
+	if count["team-a"] != 2 || count["team-b"] != 1 {
+		t.Fatalf("imports begun: %v, want 2 of team-a with 5 slots and 1 of team-b", count)
+	}
+	for range 2 {
+		for _, due := range begun {
+			if due.Namespace == "team-a" {
+				l.run(t.Context(), *due)
+				break
+			}
+		}
+		due, _ := l.next(l.limiter)
+		if due == nil || due.Namespace != "team-a" {
+			t.Fatalf("after an import has ended begins %+v, want one of those that waited", due)
+		}
+	}
+}

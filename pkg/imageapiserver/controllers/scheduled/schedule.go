@@ -81,6 +81,14 @@ func (s *schedule) postpone(key cache.ObjectName, now time.Time) {
 	heap.Fix(&s.order, known.index)
 }
 
+// hasten gives a stream the next turn.
+func (s *schedule) hasten(key cache.ObjectName, now time.Time) {
+	if known, found := s.entries[key]; found && known.next.After(now) {
+		known.next = now
+		heap.Fix(&s.order, known.index)
+	}
+}
+
 // setInterval gives all streams turns by another interval.
 func (s *schedule) setInterval(interval time.Duration, now time.Time) {
 	if interval == s.interval {
