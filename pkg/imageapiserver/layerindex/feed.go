@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
-	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
 	"image.alauda.io/registry/pkg/imageapiserver/storage/watchmap"
 )
 
@@ -110,7 +109,7 @@ func (f feed) put(obj any) error {
 	}
 	f.index.mu.Lock()
 	defer f.index.mu.Unlock()
-	f.index.records[e.record.Name] = e.record
+	f.index.records[e.Name] = e.shared
 	indexedImages.Set(float64(len(f.index.records)))
 	return nil
 }
@@ -122,19 +121,19 @@ func (f feed) Delete(obj any) error {
 	}
 	f.index.mu.Lock()
 	defer f.index.mu.Unlock()
-	delete(f.index.records, e.record.Name)
+	delete(f.index.records, e.Name)
 	indexedImages.Set(float64(len(f.index.records)))
 	return nil
 }
 
 func (f feed) Replace(objs []any, _ string) error {
-	records := make(map[string]*layers.Record, len(objs))
+	records := make(map[string]shared, len(objs))
 	for _, obj := range objs {
 		e, ok := obj.(*entry)
 		if !ok {
 			return fmt.Errorf("layer index: unexpected %T", obj)
 		}
-		records[e.record.Name] = e.record
+		records[e.Name] = e.shared
 	}
 	f.index.mu.Lock()
 	f.index.records = records
@@ -150,13 +149,14 @@ func (f feed) Resync() error { return nil }
 type entry struct {
 	metav1.TypeMeta
 	metav1.ObjectMeta
-	record *layers.Record
+	shared
 }
 
 func newEntry(image *imageapi.Image) *entry {
+	reduced := reduce(image)
 	return &entry{
-		ObjectMeta: metav1.ObjectMeta{Name: image.Name, ResourceVersion: image.ResourceVersion},
-		record:     reduce(image),
+		ObjectMeta: metav1.ObjectMeta{Name: reduced.record.Name, ResourceVersion: image.ResourceVersion},
+		shared:     reduced,
 	}
 }
 
@@ -165,7 +165,7 @@ func (e *entry) GetObjectKind() schema.ObjectKind { return &e.TypeMeta }
 
 // DeepCopyObject implements runtime.Object; records are immutable.
 func (e *entry) DeepCopyObject() runtime.Object {
-	return &entry{TypeMeta: e.TypeMeta, ObjectMeta: *e.ObjectMeta.DeepCopy(), record: e.record}
+	return &entry{TypeMeta: e.TypeMeta, ObjectMeta: *e.ObjectMeta.DeepCopy(), shared: e.shared}
 }
 
 type entryList struct {

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"unique"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,7 +45,7 @@ type Index struct {
 	synced atomic.Bool
 
 	mu      sync.RWMutex
-	records map[string]*layers.Record
+	records map[string]shared
 }
 
 var _ layers.Index = (*Index)(nil)
@@ -54,7 +53,7 @@ var _ layers.Index = (*Index)(nil)
 // New returns an index that is filled by Run.
 func New(images Images) *Index {
 	registerMetrics()
-	return &Index{images: images, records: map[string]*layers.Record{}}
+	return &Index{images: images, records: map[string]shared{}}
 }
 
 // HasSynced tells that all Images that existed when Run started are known.
@@ -76,8 +75,8 @@ func (i *Index) Records(ctx context.Context, digests []string) (map[string]*laye
 	var missing []string
 	i.mu.RLock()
 	for _, digest := range digests {
-		if record, ok := i.records[digest]; ok {
-			found[digest] = record
+		if kept, ok := i.records[digest]; ok {
+			found[digest] = kept.record
 		} else {
 			missing = append(missing, digest)
 		}
@@ -106,26 +105,9 @@ func (i *Index) lookUp(ctx context.Context, digests []string, found map[string]*
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			found[digest] = reduce(image)
+			found[digest] = layers.NewRecord(image)
 			return nil
 		})
 	}
 	return group.Wait()
 }
-
-// reduce keeps what the layers of a stream are made of, with shared strings.
-func reduce(image *imageapi.Image) *layers.Record {
-	record := layers.NewRecord(image)
-	record.Name, record.MediaType, record.ConfigID = intern(record.Name), intern(record.MediaType), intern(record.ConfigID)
-	for n := range record.Layers {
-		layer := &record.Layers[n]
-		layer.Name, layer.MediaType = intern(layer.Name), intern(layer.MediaType)
-	}
-	for n, child := range record.Children {
-		record.Children[n] = intern(child)
-	}
-	return record
-}
-
-// intern shares equal strings between all records.
-func intern(text string) string { return unique.Make(text).Value() }
