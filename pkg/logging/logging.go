@@ -38,12 +38,12 @@ type Logger struct {
 }
 
 // Setup builds the logger of the process, named after the binary, and routes klog, logrus and the
-// standard logger into it. Verbosity is on the klog scale; more than 7 means 7.
-func Setup(component string, verbosity int) *Logger {
-	return setup(component, verbosity, os.Stderr)
+// standard logger into it. Verbosity is on the klog scale; more than 7 means 7. Messages can be made quieter.
+func Setup(component string, verbosity int, messages ...Quieter) *Logger {
+	return setup(component, verbosity, os.Stderr, messages...)
 }
 
-func setup(component string, verbosity int, out io.Writer) *Logger {
+func setup(component string, verbosity int, out io.Writer, messages ...Quieter) *Logger {
 	level := zap.NewAtomicLevelAt(zapLevel(verbosity))
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		TimeKey:        "time",
@@ -57,7 +57,7 @@ func setup(component string, verbosity int, out io.Writer) *Logger {
 		EncodeDuration: zapcore.StringDurationEncoder,
 	})
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)
-	logger := &Logger{Logger: zap.New(core).Named(component), level: level}
+	logger := &Logger{Logger: zap.New(quieter(core, level, messages)).Named(component), level: level}
 
 	klog.SetLogger(zapr.NewLogger(logger.Logger))
 	setKlogVerbosity(verbosity)

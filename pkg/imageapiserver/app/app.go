@@ -34,6 +34,12 @@ Clients are authenticated and authorised by kube-apiserver. Objects are stored i
 resources of the cluster (--image-storage=crd) or in an etcd (--image-storage=etcd with
 --etcd-servers). Without --kubeconfig the server uses its service account.`
 
+// quieter are messages of libraries that an idle server repeats.
+var quieter = []logging.Quieter{
+	// Priority and fairness shares out its seats every ten seconds, and each health probe changes the shares.
+	{Message: "Update CurrentCL", Verbosity: 4},
+}
+
 // usageError marks errors of the command line.
 type usageError struct{ error }
 
@@ -74,7 +80,7 @@ func newCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(command *cobra.Command, _ []string) error {
-			logging.Setup(server.ComponentName, verbosity)
+			logging.Setup(server.ComponentName, verbosity, quieter...)
 			options.Complete()
 			if err := options.Validate(); err != nil {
 				return usageError{err}
