@@ -35,7 +35,8 @@ type hostState struct {
 	slots  chan struct{}
 	// users counts requests that wait or run: such a host is never forgotten.
 	users int
-	until time.Time
+	// pauses are by login: registries count by account, and whoever used up his own must not stop others.
+	pauses pauses
 }
 
 func newHosts(clock clock.WithDelayedExecution, perHost, limit int) *hosts {
@@ -45,7 +46,8 @@ func newHosts(clock clock.WithDelayedExecution, perHost, limit int) *hosts {
 // enter waits until a request to the host may be made. Whoever entered calls leave, once or more.
 func (h *hosts) enter(ctx context.Context, name string, limit configv1.RateLimit) (leave func(), err error) {
 	state := h.acquire(name, limit)
-	if err := h.cooling(state); err != nil {
+	login := termsOf(ctx).login
+	if err := h.cooling(state, login); err != nil {
 		h.release(state)
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (h *hosts) enter(ctx context.Context, name string, limit configv1.RateLimit
 		return nil, err
 	}
 	// Another request may have been told to stop while this one waited.
-	if err := h.cooling(state); err != nil {
+	if err := h.cooling(state, login); err != nil {
 		leave()
 		return nil, err
 	}
@@ -128,7 +130,7 @@ func (h *hosts) forget(now time.Time) {
 	for element := h.order.Back(); element != nil && h.order.Len() > h.limit; {
 		state, previous := element.Value.(*hostState), element.Prev()
 		full := state.bucket.TokensAt(now) >= float64(state.bucket.Burst())
-		owes := state.until.After(now) || !full
+		owes := state.pauses.last().After(now) || !full
 		if state.users == 0 && element != h.order.Front() && (!owes || h.order.Len() > 2*h.limit) {
 			h.order.Remove(element)
 			delete(h.known, state.name)
@@ -143,11 +145,11 @@ func (h *hosts) release(state *hostState) {
 	state.users--
 }
 
-// cooling is the error for a host that asked to be left alone.
-func (h *hosts) cooling(state *hostState) error {
+// cooling is the error for a host that asked to be left alone, by this login at least.
+func (h *hosts) cooling(state *hostState, login string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if rest := state.until.Sub(h.clock.Now()); rest > 0 {
+	if rest := state.pauses.of(login).Sub(h.clock.Now()); rest > 0 {
 		return throttled(state.name, rest)
 	}
 	return nil
@@ -158,18 +160,16 @@ func throttled(host string, rest time.Duration) *Error {
 		Message: "registry " + host + " allows no more requests at present"}
 }
 
-// cool starts a pause. A pause that lasts longer is kept.
-func (h *hosts) cool(name string, pause time.Duration) {
+// cool starts a pause for one login, which is empty for nobody. A pause that lasts longer is kept.
+func (h *hosts) cool(name, login string, pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	element, ok := h.known[name]
 	if !ok {
 		return
 	}
-	state := element.Value.(*hostState)
-	if until := h.clock.Now().Add(pause); until.After(state.until) {
-		state.until = until
-	}
+	now := h.clock.Now()
+	element.Value.(*hostState).pauses.begin(login, now.Add(pause), now)
 }
 
 func (h *hosts) cooldowns() []Cooldown {
@@ -178,8 +178,8 @@ func (h *hosts) cooldowns() []Cooldown {
 	var found []Cooldown
 	now := h.clock.Now()
 	for element := h.order.Front(); element != nil; element = element.Next() {
-		if state := element.Value.(*hostState); state.until.After(now) {
-			found = append(found, Cooldown{Host: state.name, Until: state.until})
+		if state := element.Value.(*hostState); state.pauses.last().After(now) {
+			found = append(found, Cooldown{Host: state.name, Until: state.pauses.last()})
 		}
 	}
 	slices.SortFunc(found, func(a, b Cooldown) int { return cmp.Compare(a.Host, b.Host) })

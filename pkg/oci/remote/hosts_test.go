@@ -62,6 +62,57 @@ func TestCoolDownIsSharedByAllRequestsToAHost(t *testing.T) {
 	}
 }
 
+// Registries count by account: whoever used up his own, or tries wrong passwords, must not stop others.
+func TestAPauseIsForTheLoginThatWasSentAway(t *testing.T) {
+	for _, tokens := range []bool{false, true} {
+		clock := clocktesting.NewFakeClock(start)
+		registry := secondregistry.Start(t, secondregistry.Options{Tokens: tokens, Users: map[string]string{"ann": "right", "bob": "right"}})
+		registry.PushImage(t, "app", "v1", secondregistry.Image{})
+		client := newClient(t, func(o *Options, _ *fixture) { o.Clock = clock })
+		fetch := func(user, password string) error {
+			_, err := client.repository(t, registry.Host+"/app", true, keys(t, logins{registry.Host: {user, password}})).Manifest(t.Context(), "v1")
+			return err
+		}
+		if err := fetch("ann", "right"); err != nil {
+			t.Fatal(err)
+		}
+		path := "/v2/app/**"
+		if tokens {
+			path = "/token"
+		}
+		registry.Throttle("", path, "120")
+		wantKind(t, fetch("bob", "wrong"), TooManyRequests)
+		registry.Recover()
+		registry.Forget()
+		wantKind(t, fetch("bob", "wrong"), TooManyRequests)
+		if n := registry.Count("", path); n != 0 {
+			t.Errorf("tokens %t: %d requests by the login that was sent away, want none", tokens, n)
+		}
+		if err := fetch("ann", "right"); err != nil {
+			t.Errorf("tokens %t: another login: %v", tokens, err)
+		}
+		clock.Step(2 * time.Minute)
+		if err := fetch("bob", "right"); err != nil {
+			t.Errorf("tokens %t: after the pause: %v", tokens, err)
+		}
+	}
+}
+
+func TestPausesOfManyLoginsAreForEverybody(t *testing.T) {
+	var p pauses
+	now := start
+	for i := range 3 * maxPauses {
+		p.begin(fmt.Sprint(i), now.Add(time.Minute), now)
+	}
+	if len(p) > maxPauses+1 || !p.of("").After(now) {
+		t.Errorf("%d pauses are remembered, and nobody's ends at %v", len(p), p.of(""))
+	}
+	p.begin("late", now.Add(2*time.Hour), now.Add(time.Hour))
+	if len(p) != 1 || p.of("").After(now.Add(time.Hour)) {
+		t.Errorf("pauses that are over are remembered: %v", p)
+	}
+}
+
 func TestPauseIsBounded(t *testing.T) {
 	for header, want := range map[string]time.Duration{
 		"": minCooldown, "1": minCooldown, "-5": minCooldown, "soon": minCooldown, "31": 31 * time.Second, " 60 ": time.Minute,
@@ -192,7 +243,7 @@ func TestTheNumberOfRememberedHostsIsBounded(t *testing.T) {
 		leave()
 	}
 	enter("cooling")
-	h.cool("cooling", 10*time.Minute)
+	h.cool("cooling", "", 10*time.Minute)
 	for i := range 50 {
 		clock.Step(2 * time.Second)
 		enter(fmt.Sprintf("host-%d", i))
@@ -213,7 +264,7 @@ func TestManyHostsThatAskForAPauseAreForgottenInTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.cool(name, maxCooldown)
+		h.cool(name, "", maxCooldown)
 		leave()
 	}
 	if n := len(h.known); n > 6 || n != h.order.Len() {

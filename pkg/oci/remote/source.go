@@ -67,6 +67,8 @@ type request struct {
 	what string
 	// streams is for bodies that are read by somebody else.
 	streams bool
+	// login is whose request it is, see loginOf.
+	login string
 }
 
 // answer is a registry's answer, read to its end unless it is streamed.
@@ -171,6 +173,7 @@ func (e *refusedError) Unwrap() error { return e.error }
 
 // try asks with one credential. A token that was issued before and is refused now is replaced once.
 func (s *source) try(ctx context.Context, r request, found endpoint, c Credential, limit int64) (*answer, error) {
+	r.login = loginOf(c)
 	for again := false; ; again = true {
 		header, reused, err := s.authorization(ctx, found, c, again)
 		if err != nil {
@@ -258,7 +261,7 @@ func tooLarge(host, what string, limit int64) *Error {
 // send sends a request; redirects are followed.
 func (s *source) send(ctx context.Context, r request, authorization string) (*http.Response, error) {
 	u := url.URL{Scheme: r.scheme, Host: s.connect, Path: r.path, RawQuery: r.query.Encode()}
-	ctx = withTerms(ctx, terms{insecure: s.insecure, streams: r.streams})
+	ctx = withTerms(ctx, terms{insecure: s.insecure, streams: r.streams, login: r.login})
 	outgoing, err := http.NewRequestWithContext(ctx, r.method, u.String(), nil)
 	if err != nil {
 		return nil, &Error{Kind: Internal, Host: s.host, Message: "registry " + s.host + ": this is no name of a host"}

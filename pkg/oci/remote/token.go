@@ -97,7 +97,7 @@ func (s *source) exchange(ctx context.Context, ch *challenge, c Credential) (tok
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.client.options.Timeouts.Request)
 	defer cancel()
-	ctx = withTerms(ctx, terms{insecure: s.insecure, stays: true})
+	ctx = withTerms(ctx, terms{insecure: s.insecure, stays: true, login: loginOf(c)})
 	status, body, err := 0, []byte(nil), error(nil)
 	if c.IdentityToken != "" {
 		status, body, err = s.ask(ctx, refreshRequest(realm, s.scope(), ch.Parameters["service"], c))

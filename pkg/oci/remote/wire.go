@@ -24,6 +24,8 @@ type terms struct {
 	streams bool
 	// stays refuses redirects to other hosts.
 	stays bool
+	// login is whose request it is, see loginOf.
+	login string
 }
 
 type termsKey struct{}
@@ -115,7 +117,7 @@ func (w *wire) once(request *http.Request) (*http.Response, error) {
 		return nil, networkError(ctx, host, err)
 	}
 	if response.StatusCode == http.StatusTooManyRequests {
-		c.hosts.cool(host, pause(response.Header.Get("Retry-After"), c.options.Clock.Now()))
+		c.hosts.cool(host, termsOf(ctx).login, pause(response.Header.Get("Retry-After"), c.options.Clock.Now()))
 	}
 	if termsOf(ctx).streams {
 		leave()
