@@ -25,7 +25,9 @@ func counts(q *corev1.ResourceQuota) bool {
 
 // corrected returns the quota with the usage counted, and whether that differs
 // from what it says. What is pending is added: its streams are not counted yet.
-func corrected(q *corev1.ResourceQuota, used, pending quota.Amounts) (*corev1.ResourceQuota, bool) {
+// While others go on reserving (inMotion), theirs are not counted yet either, so
+// that less is believed only where the quota refuses.
+func corrected(q *corev1.ResourceQuota, used, pending quota.Amounts, inMotion bool) (*corev1.ResourceQuota, bool) {
 	next, differs := q.DeepCopy(), false
 	for _, name := range quota.Reconciled() {
 		hard, limited := q.Spec.Hard[name]
@@ -33,7 +35,11 @@ func corrected(q *corev1.ResourceQuota, used, pending quota.Amounts) (*corev1.Re
 			continue
 		}
 		amount := *resource.NewQuantity(used[name]+pending[name], resource.DecimalSI)
-		if published, found := q.Status.Used[name]; !found || published.Cmp(amount) != 0 {
+		published, found := q.Status.Used[name]
+		if inMotion && found && amount.Cmp(published) < 0 && published.Cmp(hard) < 0 {
+			continue
+		}
+		if !found || published.Cmp(amount) != 0 {
 			set(&next.Status.Used, name, amount)
 			differs = true
 		}
@@ -94,21 +100,23 @@ func (w waits) busy(namespace string, now time.Time) {
 	current.last = now
 }
 
-// left is how long a namespace has to wait; zero begins anew.
-func (w waits) left(namespace string, now time.Time) time.Duration {
+// left is how long a namespace has to wait; zero begins anew. It is in motion when it was not quiet but waited
+// long enough.
+func (w waits) left(namespace string, now time.Time) (left time.Duration, inMotion bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	current := w.namespaces[namespace]
 	if current == nil {
-		return 0
+		return 0, false
 	}
-	until := current.last.Add(quiet)
+	calm := current.last.Add(quiet)
+	until := calm
 	if latest := current.first.Add(patience); latest.Before(until) {
 		until = latest
 	}
 	if left := until.Sub(now); left > 0 {
-		return left
+		return left, false
 	}
 	delete(w.namespaces, namespace)
-	return 0
+	return 0, now.Before(calm)
 }

@@ -44,8 +44,9 @@ const (
 	// quiet is how long nobody may have reserved, nor stored what he reserved for, before a namespace is
 	// counted.
 	quiet = 2 * time.Second
-	// patience is how long it is put off at most while that goes on: longer than a request may take. As long
-	// as writes come through, a quota that says too much does no harm; once it refuses, it becomes quiet.
+	// patience is how long it is put off at most while that goes on: longer than a request may take. What it
+	// says is then corrected upwards, and downwards only where it refuses: as long as writes come through, a
+	// quota that says too much does no harm, and one that says too little lets too many through.
 	patience = 90 * time.Second
 	// resync is how often every namespace with a quota is counted anyway.
 	resync = 10 * time.Minute
@@ -221,11 +222,15 @@ func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimiting
 		return false
 	}
 	defer queue.Done(namespace)
-	if wait := c.waits.left(namespace, c.Clock.Now()); wait > 0 {
+	wait, inMotion := c.waits.left(namespace, c.Clock.Now())
+	if wait > 0 {
 		queue.AddAfter(namespace, wait)
 		return true
 	}
-	if err := c.reconcile(ctx, namespace); err != nil {
+	if inMotion {
+		queue.AddAfter(namespace, quiet) // what was put off is done once it is quiet
+	}
+	if err := c.reconcile(ctx, namespace, inMotion); err != nil {
 		if !apierrors.IsConflict(err) && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "The usage of a namespace was not written, it is tried again", "namespace", namespace)
 		}
@@ -237,7 +242,7 @@ func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimiting
 }
 
 // reconcile counts one namespace and writes what differs.
-func (c *Controller) reconcile(ctx context.Context, namespace string) error {
+func (c *Controller) reconcile(ctx context.Context, namespace string, inMotion bool) error {
 	quotas, err := c.Quotas.Lister().ResourceQuotas(namespace).List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("quotas of namespace %s: %w", namespace, err)
@@ -248,7 +253,7 @@ func (c *Controller) reconcile(ctx context.Context, namespace string) error {
 			continue
 		}
 		// Counted for each quota: what is reserved meanwhile conflicts with the write.
-		next, differs := corrected(q, c.Index.Used(namespace), c.Pending(namespace))
+		next, differs := corrected(q, c.Index.Used(namespace), c.Pending(namespace), inMotion)
 		if !differs {
 			continue
 		}
