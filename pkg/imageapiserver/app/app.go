@@ -73,12 +73,7 @@ func newCommand() *cobra.Command {
 		Long:          description,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unexpected argument %q", args[0])}
-			}
-			return nil
-		},
+		Args:          noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			logging.Setup(server.ComponentName, verbosity, quieter...)
 			options.Complete()
@@ -95,11 +90,19 @@ func newCommand() *cobra.Command {
 	return command
 }
 
+// noArguments refuses what is left of the command line behind the flags.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+	}
+	return nil
+}
+
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(command.OutOrStdout(), version.Get())
 			return err

@@ -14,6 +14,7 @@ func TestCommandLine(t *testing.T) {
 		want string
 	}{
 		{"version", []string{"version"}, 0, "go1."},
+		{"version of something", []string{"version", "client"}, 2, "client"},
 		{"help names the storage flag", []string{"--help"}, 0, "--image-storage"},
 		{"help names the webhook", []string{"--help"}, 0, "resolves short image names"},
 		{"webhook port out of range", []string{"--webhook-port=70000"}, 2, "--webhook-port=70000"},

@@ -39,15 +39,17 @@ func newStorageCommand() *cobra.Command {
 
 Only metadata is handled here; the content of images is in the storage of the registry. Restored
 metadata without its content, or content without its metadata, cannot be pulled.`,
+		// Without it, a mistyped command would print the help and succeed.
+		RunE: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q of storage", args[0])}
+			}
+			return command.Help()
+		},
 	}
 	for _, build := range []func() *cobra.Command{newExportCommand, newImportCommand, newMigrateCommand, newVerifyCommand} {
 		sub := build()
-		sub.Args = func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unexpected argument %q", args[0])}
-			}
-			return nil
-		}
+		sub.Args = noArguments
 		sub.PreRun = func(*cobra.Command, []string) { logging.Setup(server.ComponentName, 0) }
 		command.AddCommand(sub)
 	}

@@ -24,6 +24,8 @@ func TestStorageCommandLine(t *testing.T) {
 		want string
 	}{
 		{"help names the commands", []string{"--help"}, 0, "migrate"},
+		{"no command", nil, 0, "migrate"},
+		{"unknown command", []string{"exprot"}, 2, "exprot"},
 		{"help of migrate says what has to be done first", []string{"migrate", "--help"}, 0, "Removed"},
 		{"unknown storage", []string{"export", "--image-storage=files"}, 2, "neither crd nor etcd"},
 		{"etcd without servers", []string{"verify", "--image-storage=etcd"}, 2, "--etcd-servers"},
