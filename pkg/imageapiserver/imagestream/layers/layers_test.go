@@ -245,7 +245,7 @@ func TestIndexesOfTheSameChildrenTakeNoMemoryOfTheirOwn(t *testing.T) {
 	if err != nil || len(result.Images) != indexes+children {
 		t.Fatalf("%v, %d images", err, len(result.Images))
 	}
-	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > indexes*children*8 {
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > indexes*children*16 {
 		t.Errorf("%d bytes for %d references", allocated, indexes*children)
 	}
 
