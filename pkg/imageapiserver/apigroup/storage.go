@@ -52,7 +52,13 @@ func New(deps Deps, codecs *Codecs) (*Group, error) {
 	}
 	reviewer := access.NewReviewer(deps.AccessReviews)
 
-	images, err := image.NewREST(deps.RESTOptions, codecs.Scheme, deps.Clock)
+	size := sizer(codecs.Storage, deps.StoredSize)
+	images, err := image.NewREST(image.Options{
+		RESTOptions: deps.RESTOptions,
+		Typer:       codecs.Scheme,
+		Size:        func(image *imageapi.Image) (int, int, error) { return size(image) },
+		Clock:       deps.Clock,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +68,7 @@ func New(deps Deps, codecs *Codecs) (*Group, error) {
 		Hosts:         deps.Hosts,
 		Access:        reviewer,
 		Stamper:       lastref.NewStamper(images, deps.Clock),
-		Size:          sizer(codecs.Storage, deps.StoredSize),
+		Size:          func(stream *imageapi.ImageStream) (int, int, error) { return size(stream) },
 		Quota:         deps.Quota,
 		Allowed:       deps.AllowedRegistries,
 		MaxTagHistory: deps.MaxTagHistory,
@@ -109,10 +115,10 @@ func (g *Group) Info() *genericapiserver.APIGroupInfo {
 	return &info
 }
 
-// sizer measures streams as they will be stored.
-func sizer(codec runtime.Codec, stored func([]byte) (int, error)) imagestream.Sizer {
-	return func(stream *imageapi.ImageStream) (int, int, error) {
-		encoded, err := runtime.Encode(codec, stream)
+// sizer measures objects as JSON and as they will be stored.
+func sizer(codec runtime.Codec, stored func([]byte) (int, error)) func(runtime.Object) (int, int, error) {
+	return func(obj runtime.Object) (int, int, error) {
+		encoded, err := runtime.Encode(codec, obj)
 		if err != nil {
 			return 0, 0, fmt.Errorf("encode: %w", err)
 		}

@@ -3,6 +3,7 @@ package image_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -213,5 +214,46 @@ func TestInvalidImages(t *testing.T) {
 		if _, err := create(env, image); !apierrors.IsInvalid(err) {
 			t.Errorf("%s gave %v, want Invalid", name, err)
 		}
+	}
+}
+
+// What cannot be stored is refused as too large, before the store says so in words of its own; an image that is
+// too large already can still be stamped.
+func TestTooLargeImages(t *testing.T) {
+	env := grouptest.New(t)
+	large := grouptest.Pushed("a", "b", "large")
+	large.DockerImageMetadata.Comment = strings.Repeat("x", 3<<19)
+	if _, err := create(env, large); !apierrors.IsRequestEntityTooLargeError(err) {
+		t.Errorf("create: %v, want 413", err)
+	}
+	if err := env.Map("registry", "a", "b", "v1", large); !apierrors.IsNotFound(err) {
+		t.Errorf("mapping into no stream: %v, want NotFound", err)
+	}
+	env.CreateStream(grouptest.Stream("a", "b"))
+	if err := env.Map("registry", "a", "b", "v1", large); !apierrors.IsRequestEntityTooLargeError(err) {
+		t.Errorf("mapping: %v, want 413", err)
+	}
+	small, err := create(env, grouptest.Pushed("a", "b", "small"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small.Annotations["note"] = strings.Repeat("x", 3<<19)
+	if _, err := update(env, small); err == nil {
+		t.Error("an update to 1.5 MiB succeeded")
+	}
+
+	key, err := env.Group.Images.KeyFunc(env.Request("alice", "", "images"), large.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large.UID, large.CreationTimestamp = "uid", metav1.Now()
+	if err := env.Group.Images.Storage.Create(t.Context(), key, large, &imageapi.Image{}, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	err = env.Group.Images.Change(env.Request("alice", "", "images"), large.Name, func(image *imageapi.Image) {
+		image.Annotations[imagev1.ImageLastReferencedTimeAnnotation] = "2026-01-02T03:04:05Z"
+	})
+	if err != nil {
+		t.Errorf("stamp of a large image: %v", err)
 	}
 }

@@ -16,9 +16,20 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/clienterrors"
 )
 
+// Options are what the store of images needs.
+type Options struct {
+	RESTOptions generic.RESTOptionsGetter
+	Typer       runtime.ObjectTyper
+	// Size measures images; it refuses what cannot be stored with an answer
+	// that says so.
+	Size  Sizer
+	Clock clock.PassiveClock
+}
+
 // REST serves images.
 type REST struct {
 	*registry.Store
+	size Sizer
 }
 
 var (
@@ -27,8 +38,8 @@ var (
 )
 
 // NewREST builds the store of images.
-func NewREST(options generic.RESTOptionsGetter, typer runtime.ObjectTyper, clock clock.PassiveClock) (*REST, error) {
-	strategy := newStrategy(typer, clock)
+func NewREST(options Options) (*REST, error) {
+	strategy := newStrategy(options.Typer, options.Clock)
 	store := &registry.Store{
 		NewFunc:                   func() runtime.Object { return &imageapi.Image{} },
 		NewListFunc:               func() runtime.Object { return &imageapi.ImageList{} },
@@ -37,17 +48,22 @@ func NewREST(options generic.RESTOptionsGetter, typer runtime.ObjectTyper, clock
 		CreateStrategy:            strategy,
 		UpdateStrategy:            strategy,
 		DeleteStrategy:            strategy,
-		TableConvertor:            newTable(clock),
+		TableConvertor:            newTable(options.Clock),
 	}
-	if err := store.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options}); err != nil {
+	if err := store.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options.RESTOptions}); err != nil {
 		return nil, fmt.Errorf("store of images: %w", err)
 	}
-	return &REST{Store: store}, nil
+	return &REST{Store: store, size: options.Size}, nil
+}
+
+// Create stores a new image.
+func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+	return r.Store.Create(ctx, obj, r.sizedCreate(validate), options)
 }
 
 // Update stores a changed image.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	return r.Store.Update(ctx, name, clienterrors.Of(info), create, update, forceCreate, options)
+	return r.Store.Update(ctx, name, clienterrors.Of(info), r.sizedCreate(create), r.sizedUpdate(update), forceCreate, options)
 }
 
 // Find reads one image. Errors name the requested resource, as the generic
@@ -66,7 +82,7 @@ func (r *REST) Record(ctx context.Context, image *imageapi.Image, dryRun []strin
 	image.Namespace = ""
 	ctx = request.WithNamespace(ctx, metav1.NamespaceNone)
 	rest.FillObjectMetaSystemFields(&image.ObjectMeta)
-	obj, err := r.Store.Create(ctx, image, rest.ValidateAllObjectFunc, &metav1.CreateOptions{DryRun: dryRun})
+	obj, err := r.Create(ctx, image, rest.ValidateAllObjectFunc, &metav1.CreateOptions{DryRun: dryRun})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +105,7 @@ func (r *REST) Change(ctx context.Context, name string, fn func(*imageapi.Image)
 // nothing.
 func (r *REST) Mutate(ctx context.Context, name string, dryRun []string, fn func(*imageapi.Image) error) (*imageapi.Image, error) {
 	ctx = request.WithNamespace(ctx, metav1.NamespaceNone)
-	obj, _, err := r.Store.Update(ctx, name, mutation{name: name, fn: fn}, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{DryRun: dryRun})
+	obj, _, err := r.Update(ctx, name, mutation{name: name, fn: fn}, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{DryRun: dryRun})
 	if err != nil {
 		return nil, err
 	}

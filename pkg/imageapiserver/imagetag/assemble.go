@@ -1,6 +1,11 @@
 package imagetag
 
 import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/history"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/tagview"
@@ -9,10 +14,8 @@ import (
 // assemble puts a tag object together. image is nil when the tag points at
 // none, or at one that does not exist.
 func assemble(stream *imageapi.ImageStream, tag string, image *imageapi.Image) *imageapi.ImageTag {
-	result := &imageapi.ImageTag{ObjectMeta: *stream.ObjectMeta.DeepCopy()}
+	result := &imageapi.ImageTag{ObjectMeta: metaOf(stream)}
 	result.Name = stream.Name + ":" + tag
-	// They speak of the fields of the stream.
-	result.ManagedFields = nil
 	if wanted, found := stream.Spec.Tags[tag]; found {
 		result.Spec = wanted.DeepCopy()
 	}
@@ -24,4 +27,17 @@ func assemble(stream *imageapi.ImageStream, tag string, image *imageapi.Image) *
 		result.Image = tagview.Image(stream, tag, event, image)
 	}
 	return result
+}
+
+// metaOf is the metadata of a stream without what speaks of its fields: who
+// owns them, and what was applied. Both grow with the number of tags, and a
+// list would repeat them for each.
+func metaOf(stream *imageapi.ImageStream) metav1.ObjectMeta {
+	meta := stream.ObjectMeta
+	meta.ManagedFields = nil
+	if _, applied := meta.Annotations[corev1.LastAppliedConfigAnnotation]; applied {
+		meta.Annotations = maps.Clone(meta.Annotations)
+		delete(meta.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
+	return *meta.DeepCopy()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -281,5 +282,25 @@ func TestDelete(t *testing.T) {
 	err := remove("app:v1", nil)
 	if status, ok := err.(apierrors.APIStatus); !ok || !apierrors.IsNotFound(err) || status.Status().Details.Kind != "imagetags" {
 		t.Errorf("a missing tag gave %v", err)
+	}
+}
+
+// What was applied to a stream, and who owns its fields, grows with its tags; a list would repeat it for each.
+func TestTagsLeaveOutWhatSpeaksOfTheStreamsFields(t *testing.T) {
+	env := grouptest.New(t)
+	stream := grouptest.Stream(ns, "app", grouptest.Tag("v1", "", "", ""))
+	stream.Annotations = map[string]string{"note": "kept", corev1.LastAppliedConfigAnnotation: "{}"}
+	stream.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "image.alauda.io/v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}}
+	env.CreateStream(stream)
+	obj, err := storage(env).Get(env.Request("alice", ns, "imagetags"), "app:v1", &metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := obj.(*imageapi.ImageTag)
+	if len(tag.ManagedFields) != 0 || len(tag.Annotations) != 1 || tag.Annotations["note"] != "kept" {
+		t.Errorf("the tag has annotations %v and owners %v", tag.Annotations, tag.ManagedFields)
+	}
+	if got := env.Stream(ns, "app"); got.Annotations[corev1.LastAppliedConfigAnnotation] != "{}" {
+		t.Errorf("the stream has annotations %v", got.Annotations)
 	}
 }
