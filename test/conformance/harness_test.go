@@ -92,6 +92,7 @@ func startOn(t testing.TB, storage driver.StorageDriver, settings ...string) *en
 		e.reviewer.Allow(user, auth.Attributes{Verb: "list", Group: "image.alauda.io", Resource: "imagestreams", Namespace: namespace})
 	}
 	e.reviewer.Allow("pruner", auth.Prune())
+	t.Cleanup(e.registry.PullThrough.Stop)
 	e.Server = httptest.NewServer(e.registry.Server)
 	t.Cleanup(e.Close)
 	return e

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/registry/test/secondregistry"
 	"image.alauda.io/registry/pkg/registry/route"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -428,7 +429,8 @@ func TestPrunerDeletes(t *testing.T) {
 
 // Behaviour 76 and 76a: only local entries of the stream open stored content.
 func TestLocalEntriesOpenContent(t *testing.T) {
-	e := start(t)
+	e := start(t, reachable)
+	evil := secondregistry.Start(t, secondregistry.Options{})
 	raw := []byte(fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[]}`, descriptor(ociConfig, []byte("{}"))))
 	e.pushBlob("elsewhere/app", []byte("{}"), otherToken)
 	e.do(call{method: "PUT", path: "/v2/elsewhere/app/manifests/v1", body: raw, token: otherToken, header: map[string]string{"Content-Type": ociManifest}}).want(201)
@@ -437,7 +439,9 @@ func TestLocalEntriesOpenContent(t *testing.T) {
 			Tag: "v1", Items: []imagev1.TagEvent{{Image: digestOf(raw), DockerImageReference: reference}},
 		}}}}
 	}
-	e.api.AddStream(stream("quay.test/evil/app@" + digestOf(raw)))
+	foreign := stream(evil.Host + "/evil/app@" + digestOf(raw))
+	foreign.Annotations = map[string]string{imagev1.InsecureRepositoryAnnotation: "true"}
+	e.api.AddStream(foreign)
 	e.get("/v2/team/copy/blobs/"+digestOf([]byte("{}"))).want(404, "BLOB_UNKNOWN")
 	e.api.AddStream(stream(serverAddr + "/team/copy@" + digestOf(raw)))
 	e.get("/v2/team/copy/manifests/v1").want(200)

@@ -177,3 +177,14 @@ func encode(t testing.TB, value any) []byte {
 	}
 	return raw
 }
+
+// Manifest returns a manifest that was pushed.
+func (r *Registry) Manifest(t testing.TB, repository string, d digest.Digest) []byte {
+	t.Helper()
+	request := httptest.NewRequest(http.MethodGet, r.URL+"/v2/"+repository+"/manifests/"+d.String(), nil)
+	request.Header.Set("Accept", "*/*")
+	for _, mediaType := range []string{v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, dockerManifest, dockerList} {
+		request.Header.Add("Accept", mediaType)
+	}
+	return r.push(t, request).Body.Bytes()
+}

@@ -142,6 +142,7 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	defer stop()
+	defer r.PullThrough.Stop()
 	if check := c.Configuration.Health.StorageDriver; check.Enabled {
 		wait.Go(func() { r.Health.Watch(background, check.Interval, r.Store.Check) })
 	}

@@ -13,6 +13,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/handlers"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
+	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/server"
 	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/registry/uploadstate"
@@ -38,6 +39,8 @@ type Registry struct {
 	Store   *store.Store
 	Health  *server.Health
 	Metrics *server.Metrics
+	// PullThrough works in the background; who builds a Registry stops it.
+	PullThrough *pullthrough.Service
 	// Certificate is nil without TLS.
 	Certificate *server.Certificate
 }
@@ -66,20 +69,22 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if err != nil {
 		return nil, err
 	}
-	states, err := signer(c, deps.Log)
-	if err != nil {
+	if err := completeSecret(c, deps.Log); err != nil {
 		return nil, err
 	}
 	h := &handlers.Handlers{
 		Options: options, Store: blobs, API: deps.API, Log: deps.Log, Now: deps.Now, Wait: deps.Wait,
 		Pusher:        &imageapi.Pusher{Client: deps.API, Now: deps.Now, Wait: deps.Wait},
-		Authenticator: authenticator, Authorizer: authorizer, States: states,
+		Authenticator: authenticator, Authorizer: authorizer, States: uploadstate.NewSigner(c.Configuration.HTTP.Secret),
 		Challenge: auth.Challenge{
 			Realm: c.Alauda.Auth.Realm, Service: c.Alauda.Auth.Service, TokenRealm: c.Alauda.Auth.TokenRealm,
 			Host: c.Configuration.HTTP.Host, ServerAddr: c.Alauda.Server.Addr,
 		},
 		Reads: newLimiter(c.Alauda.Requests.Read), Writes: newLimiter(c.Alauda.Requests.Write),
 		MetricsSecret: c.Alauda.Metrics.Secret,
+	}
+	if h.PullThrough, err = pullThrough(c, deps, blobs, h.Writes, metrics); err != nil {
+		return nil, err
 	}
 	metrics.WatchLimits(h.Reads, h.Writes, blobs.ActiveUploads)
 	if c.Alauda.Metrics.Enabled {
@@ -96,7 +101,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	}
 	return &Registry{
 		Server: server.New(serverOptions, h, health, metrics, deps.Log),
-		Store:  blobs, Health: health, Metrics: metrics, Certificate: certificate,
+		Store:  blobs, Health: health, Metrics: metrics, PullThrough: h.PullThrough, Certificate: certificate,
 	}, nil
 }
 
@@ -137,19 +142,19 @@ func patterns(texts []string) ([]*regexp.Regexp, error) {
 	return list, nil
 }
 
-// signer makes up a secret when none is configured. Uploads then end at the border of
-// a replica, hence the warning.
-func signer(c *config.Config, log *zap.Logger) (*uploadstate.Signer, error) {
-	secret := c.Configuration.HTTP.Secret
-	if secret == "" {
-		log.Warn("http.secret is empty: a random one is used, uploads cannot move between replicas")
-		raw := make([]byte, 32)
-		if _, err := rand.Read(raw); err != nil {
-			return nil, fmt.Errorf("http.secret: %w", err)
-		}
-		secret = hex.EncodeToString(raw)
+// completeSecret makes up a secret when none is configured. Uploads then end at the border
+// of a replica, hence the warning.
+func completeSecret(c *config.Config, log *zap.Logger) error {
+	if c.Configuration.HTTP.Secret != "" {
+		return nil
 	}
-	return uploadstate.NewSigner(secret), nil
+	log.Warn("http.secret is empty: a random one is used, uploads cannot move between replicas")
+	raw := make([]byte, 32)
+	if _, err := rand.Read(raw); err != nil {
+		return fmt.Errorf("http.secret: %w", err)
+	}
+	c.Configuration.HTTP.Secret = hex.EncodeToString(raw)
+	return nil
 }
 
 func serverOptions(c *config.Config, log *zap.Logger, metrics *server.Metrics) (server.Options, *server.Certificate, error) {

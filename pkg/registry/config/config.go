@@ -58,7 +58,7 @@ type Alauda struct {
 	Requests    Requests       `yaml:"requests"`
 	Quota       Quota          `yaml:"quota"`
 	Cache       Cache          `yaml:"cache"`
-	PullThrough map[string]any `yaml:"pullthrough"`
+	PullThrough PullThrough    `yaml:"pullthrough"`
 	Manifests   Manifests      `yaml:"manifests"`
 	GC          GC             `yaml:"gc"`
 	HTTP        HTTP           `yaml:"http"`
@@ -133,6 +133,32 @@ type Quota struct {
 type Cache struct {
 	Disabled          bool          `yaml:"disabled"`
 	BlobRepositoryTTL time.Duration `yaml:"blobrepositoryttl"`
+}
+
+// PullThrough is how images of other registries are fetched for clients.
+type PullThrough struct {
+	// Mirror keeps what was fetched.
+	Mirror bool `yaml:"mirror"`
+	// Mirrors are asked before the registries that they mirror.
+	Mirrors []MirrorRule `yaml:"mirrors"`
+	// DockerConfigPaths are files with credentials of the whole cluster.
+	DockerConfigPaths []string `yaml:"dockerconfigpaths"`
+	// CADirs hold certificate authorities, each in a file named after its registry.
+	CADirs []string `yaml:"cadirs"`
+	// DeniedCIDRs are networks that are never contacted, but for AllowedHosts.
+	DeniedCIDRs  []string `yaml:"deniedcidrs"`
+	AllowedHosts []string `yaml:"allowedhosts"`
+}
+
+// MirrorRule has the form of a rule in the configuration of image-api-server, from which
+// the operator copies it.
+type MirrorRule struct {
+	Source             string   `yaml:"source"`
+	Mirrors            []string `yaml:"mirrors"`
+	Insecure           bool     `yaml:"insecure"`
+	MirrorSourcePolicy string   `yaml:"mirrorSourcePolicy"`
+	// ApplyTo has no effect: pull-through always asks by digest.
+	ApplyTo string `yaml:"applyTo"`
 }
 
 // Manifests limits manifests. MaxSize is in bytes.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -50,6 +51,7 @@ func (c *Config) Validate() error {
 	}
 	errs = append(errs, c.limitErrors()...)
 	errs = append(errs, c.validationErrors()...)
+	errs = append(errs, c.pullThroughErrors()...)
 	return errors.Join(errs...)
 }
 
@@ -98,6 +100,25 @@ func (c *Config) validationErrors() (errs []error) {
 	}
 	if c.NoAuth() && !c.Alauda.AllowNoAuth && (c.Alauda.Kubeconfig != "" || os.Getenv("KUBECONFIG") != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "") {
 		errs = append(errs, fmt.Errorf("auth: none is refused where a Kubernetes cluster is configured, unless alauda.allownoauth is true"))
+	}
+	return errs
+}
+
+func (c *Config) pullThroughErrors() (errs []error) {
+	for _, cidr := range c.Alauda.PullThrough.DeniedCIDRs {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			errs = append(errs, fmt.Errorf("alauda.pullthrough.deniedcidrs: %w", err))
+		}
+	}
+	for _, rule := range c.Alauda.PullThrough.Mirrors {
+		if rule.Source == "" {
+			errs = append(errs, fmt.Errorf("alauda.pullthrough.mirrors: a rule without source"))
+		}
+		switch rule.MirrorSourcePolicy {
+		case "", "AllowContactingSource", "NeverContactSource":
+		default:
+			errs = append(errs, fmt.Errorf("alauda.pullthrough.mirrors: mirrorSourcePolicy %q must be AllowContactingSource or NeverContactSource", rule.MirrorSourcePolicy))
+		}
 	}
 	return errs
 }

@@ -34,7 +34,7 @@ func (h *Handlers) blob(req *request) error {
 		info, err = h.Store.Rely(req.Context(), info.Digest)
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return blobUnknown(req.route.Name, req.route.Digest)
+		return h.remoteBlob(req)
 	}
 	if err != nil {
 		return err
@@ -42,13 +42,18 @@ func (h *Handlers) blob(req *request) error {
 	return h.serveBlob(req, info)
 }
 
-func (h *Handlers) serveBlob(req *request, info store.Info) error {
+func blobHeader(req *request) http.Header {
 	header := req.w.Header()
 	header.Set("Docker-Content-Digest", req.route.Digest.String())
 	header.Set("Etag", `"`+req.route.Digest.String()+`"`)
 	header.Set("Cache-Control", "max-age=31536000")
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Accept-Ranges", "bytes")
+	return header
+}
+
+func (h *Handlers) serveBlob(req *request, info store.Info) error {
+	header := blobHeader(req)
 	if matchesETag(req.Header.Values("If-None-Match"), req.route.Digest) {
 		header.Del("Content-Type")
 		req.w.WriteHeader(http.StatusNotModified)

@@ -22,6 +22,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
 	"image.alauda.io/registry/pkg/registry/membership"
+	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/registry/uploadstate"
@@ -69,6 +70,8 @@ type Handlers struct {
 	Challenge     auth.Challenge
 	States        *uploadstate.Signer
 	Reads, Writes *limiter.Limiter
+	// PullThrough fetches what streams have by import.
+	PullThrough *pullthrough.Service
 	// Metrics serves the metrics; nil when they are disabled. MetricsSecret is an
 	// alternative to a token with the permission.
 	Metrics       http.Handler
@@ -85,6 +88,8 @@ type Record struct {
 	Route    route.Route
 	Username string
 	Method   string
+	// Remote says that the answer comes from another registry.
+	Remote bool
 }
 
 // request is one request on its way through the handlers.
@@ -96,6 +101,7 @@ type request struct {
 	pruner   bool
 	scope    *membership.Scope
 	id       string
+	record   *Record
 }
 
 // Handle serves a request of a route that is not a health check. It fills the record
@@ -127,7 +133,7 @@ func (h *Handlers) handle(w http.ResponseWriter, r *http.Request, record *Record
 		return err
 	}
 	defer release()
-	req := &request{Request: r, w: w, route: matched, id: record.ID}
+	req := &request{Request: r, w: w, route: matched, id: record.ID, record: record}
 	if matched.Name != (route.Name{}) {
 		req.scope = membership.New(h.API, h.Store, matched.Name)
 	}

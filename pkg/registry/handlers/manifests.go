@@ -18,10 +18,10 @@ import (
 // manifest serves a manifest by tag or digest, exactly as it was pushed.
 func (h *Handlers) manifest(req *request) error {
 	requested, canonical, err := h.resolve(req)
-	if err != nil {
+	if err != nil && (req.route.Tag != "" || !errors.Is(err, store.ErrNotFound)) {
 		return err
 	}
-	raw, mediaType, err := h.readManifest(req, requested, canonical)
+	raw, mediaType, err := h.readManifest(req, requested, canonical, err)
 	if err != nil {
 		return err
 	}
@@ -51,10 +51,27 @@ func isRefusal(err error) bool {
 	return errors.As(err, &known)
 }
 
-// readManifest gets the bytes from the store. HEAD keeps collectors away, because
+// readManifest gets the bytes from the store, or from where the stream says that the image
+// comes from. unknown is set when the repository may not read it from the store.
+func (h *Handlers) readManifest(req *request, requested, canonical digest.Digest, unknown error) ([]byte, string, error) {
+	if unknown == nil {
+		raw, mediaType, err := h.storedManifest(req, requested, canonical)
+		if !errors.Is(err, store.ErrNotFound) {
+			return raw, mediaType, err
+		}
+		unknown = err
+	}
+	raw, err := h.remoteManifest(req, requested, unknown)
+	if err != nil {
+		return nil, "", err
+	}
+	return raw, manifest.TypeOf(raw), nil
+}
+
+// storedManifest gets the bytes from the store. HEAD keeps collectors away, because
 // clients skip a push when the manifest is there. By digest it may be one that no tag
 // protects, so one that is being deleted is absent then.
-func (h *Handlers) readManifest(req *request, requested, canonical digest.Digest) ([]byte, string, error) {
+func (h *Handlers) storedManifest(req *request, requested, canonical digest.Digest) ([]byte, string, error) {
 	if req.Method == http.MethodHead {
 		_, err := h.Store.Rely(req.Context(), canonical)
 		if errors.Is(err, store.ErrNotFound) && req.route.Digest != "" {
@@ -93,11 +110,7 @@ func (h *Handlers) childFor(req *request, raw []byte, mediaType string) *manifes
 		if !isLinuxAMD64(child) || manifest.IsIndex(child.MediaType) {
 			continue
 		}
-		canonical, err := req.scope.Manifest(req.Context(), child.Digest)
-		if err != nil {
-			return nil
-		}
-		bytes, err := h.Store.Manifest(req.Context(), canonical)
+		bytes, err := h.childManifest(req, child.Digest)
 		if err != nil {
 			return nil
 		}
@@ -108,6 +121,20 @@ func (h *Handlers) childFor(req *request, raw []byte, mediaType string) *manifes
 		return parsed
 	}
 	return nil
+}
+
+func (h *Handlers) childManifest(req *request, child digest.Digest) ([]byte, error) {
+	canonical, err := req.scope.Manifest(req.Context(), child)
+	if err == nil {
+		var raw []byte
+		if raw, err = h.Store.Manifest(req.Context(), canonical); err == nil {
+			return raw, nil
+		}
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	return h.remoteManifest(req, child, err)
 }
 
 func isLinuxAMD64(child v1.Descriptor) bool {

@@ -20,6 +20,7 @@ import (
 	"image.alauda.io/client-go/clientset/versioned"
 	"image.alauda.io/registry/pkg/registry/route"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -50,6 +51,9 @@ type Client interface {
 	AnnotateImage(ctx context.Context, digest string, annotations map[string]string) error
 	// DeleteTag removes one tag with its history.
 	DeleteTag(ctx context.Context, name route.Name, tag string) error
+	// Secrets reads the pull secrets that images of a stream may be fetched with. They
+	// are for other registries and never leave this process otherwise.
+	Secrets(ctx context.Context, name route.Name) ([]corev1.Secret, error)
 }
 
 const listPageSize = 500
@@ -154,4 +158,12 @@ func (k kubeClient) AnnotateImage(ctx context.Context, digest string, annotation
 
 func (k kubeClient) DeleteTag(ctx context.Context, name route.Name, tag string) error {
 	return k.images.ImageV1().ImageStreamTags(name.Namespace).Delete(ctx, name.Stream+":"+tag, metav1.DeleteOptions{})
+}
+
+func (k kubeClient) Secrets(ctx context.Context, name route.Name) ([]corev1.Secret, error) {
+	list, err := k.images.ImageV1().ImageStreams(name.Namespace).Secrets(ctx, name.Stream, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
 }

@@ -72,6 +72,23 @@ func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// TryAcquire takes a slot if one is free and nobody waits for it. The returned function
+// gives it back and must be called once.
+func (l *Limiter) TryAcquire() (release func(), ok bool) {
+	if l.slots == nil {
+		return l.run(func() {}), true
+	}
+	if l.waiting.Load() > 0 {
+		return nil, false
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return l.run(func() { <-l.slots }), true
+	default:
+		return nil, false
+	}
+}
+
 func (l *Limiter) run(free func()) func() {
 	l.running.Add(1)
 	return func() {

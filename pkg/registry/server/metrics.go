@@ -33,6 +33,7 @@ type Metrics struct {
 	uploadBytes   prometheus.Counter
 	servedBytes   *prometheus.CounterVec
 	expiry        prometheus.Gauge
+	pullThrough   pullThroughMetrics
 }
 
 // NewMetrics registers all metrics in a registry of their own.
@@ -68,6 +69,7 @@ func NewMetrics() *Metrics {
 	m.uploadBytes = counter("upload_bytes_total", "Bytes received for blobs.").WithLabelValues()
 	m.servedBytes = counter("served_bytes_total", "Bytes of blobs sent.", "source")
 	m.expiry = gauge("tls_certificate_expiry_timestamp_seconds", "End of the serving certificate's life.")
+	m.pullThrough = newPullThroughMetrics(m.registry)
 	build := counter("build_info", "Version of the binary; always 1.", "version", "commit", "go_version")
 	info := version.Get()
 	build.WithLabelValues(info.Version, info.Commit, info.GoVersion).Inc()
@@ -127,11 +129,18 @@ func (m *Metrics) observe(record *handlers.Record, status int, start time.Time, 
 	switch path {
 	case "blob":
 		if status < http.StatusMultipleChoices {
-			m.servedBytes.WithLabelValues("local").Add(float64(out.bytes))
+			m.servedBytes.WithLabelValues(sourceLabel(record)).Add(float64(out.bytes))
 		}
 	case "blob-upload", "blob-upload-chunk":
 		m.uploadBytes.Add(float64(in.bytes))
 	}
+}
+
+func sourceLabel(record *handlers.Record) string {
+	if record.Remote {
+		return "remote"
+	}
+	return "local"
 }
 
 // methodLabel keeps invented methods from becoming labels.

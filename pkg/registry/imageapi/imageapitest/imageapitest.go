@@ -19,6 +19,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/route"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -34,6 +35,7 @@ type API struct {
 	namespaces map[string]bool
 	streams    map[route.Name]*imagev1.ImageStream
 	images     map[string]*imagev1.Image
+	secrets    map[string][]corev1.Secret
 	calls      map[string]int
 	fail       func(call string) error
 }
@@ -44,7 +46,7 @@ var _ imageapi.Client = (*API)(nil)
 func New(serverAddr string, now func() time.Time) *API {
 	return &API{
 		serverAddr: serverAddr, now: now, namespaces: map[string]bool{},
-		streams: map[route.Name]*imagev1.ImageStream{}, images: map[string]*imagev1.Image{}, calls: map[string]int{},
+		streams: map[route.Name]*imagev1.ImageStream{}, images: map[string]*imagev1.Image{}, secrets: map[string][]corev1.Secret{}, calls: map[string]int{},
 	}
 }
 
@@ -67,6 +69,23 @@ func (a *API) AddImage(image *imagev1.Image) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.images[image.Name] = image.DeepCopy()
+}
+
+// AddSecret stores a pull secret in a namespace.
+func (a *API) AddSecret(namespace string, secret corev1.Secret) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.secrets[namespace] = append(a.secrets[namespace], secret)
+}
+
+// Secrets implements imageapi.Client.
+func (a *API) Secrets(_ context.Context, name route.Name) ([]corev1.Secret, error) {
+	end, err := a.begin("Secrets")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return slices.Clone(a.secrets[name.Namespace]), nil
 }
 
 // DeleteImage removes an image, as a prune does.
