@@ -313,6 +313,16 @@ func TestAStreamThatIsBeingDeletedIsLeftAlone(t *testing.T) {
 	if n := b.registries.count(source); n != 1 {
 		t.Errorf("imported %d times, want no further time", n)
 	}
+	// The turn that was planned before the deletion comes, and no other one.
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		return b.session.queue.Len() > 0, nil
+	})
+	if err != nil {
+		t.Fatalf("the planned turn: %v", err)
+	}
+	key, _ := b.session.queue.Get()
+	b.session.process(t.Context(), key)
+	b.session.queue.Done(key)
 	b.session.look(b.Stream("team-a", "app"))
 	if n := b.session.queue.Len(); n != 0 {
 		t.Errorf("%d streams are queued again, want none", n)
