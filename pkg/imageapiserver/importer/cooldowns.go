@@ -2,6 +2,8 @@ package importer
 
 import (
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/component-base/metrics"
@@ -26,11 +28,22 @@ type cooldowns struct {
 	clock clock.PassiveClock
 }
 
+// shown is what the metrics of the process have. Like all metrics it is one for the process, in which tests
+// run several servers.
+var (
+	shown    atomic.Pointer[func() []remote.Cooldown]
+	showOnce sync.Once
+)
+
 // ShowCooldowns adds the registries that the client of this process leaves alone at present to
-// its metrics, those with the longest pause if there are many. Only the first call counts.
+// its metrics, those with the longest pause if there are many. The last call counts.
 func ShowCooldowns(list func() []remote.Cooldown) {
-	// The only error is that the metric is shown already, by another server in the process of a test.
-	_ = legacyregistry.CustomRegister(&cooldowns{list: list, clock: clock.RealClock{}})
+	shown.Store(&list)
+	showOnce.Do(func() {
+		legacyregistry.CustomMustRegister(&cooldowns{
+			list: func() []remote.Cooldown { return (*shown.Load())() }, clock: clock.RealClock{},
+		})
+	})
 }
 
 // DescribeWithStability implements metrics.StableCollector.
