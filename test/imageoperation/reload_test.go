@@ -4,7 +4,6 @@ package imageoperation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -98,6 +97,6 @@ func TestConfigurationIsReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after.ResourceVersion != before.ResourceVersion {
-		t.Error(errors.New("a change of the configuration wrote the stream"))
+		t.Error("a change of the configuration wrote the stream")
 	}
 }

@@ -6,13 +6,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -188,12 +186,4 @@ func newConfig(t *testing.T, lines string) string {
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	configure(t, file, "internalRegistryHostname: "+imageapi.InternalHost+"\n"+lines)
 	return file
-}
-
-// contains is an error unless the text has the part.
-func contains(text, part string) error {
-	if !strings.Contains(text, part) {
-		return errors.New("no " + part)
-	}
-	return nil
 }
