@@ -4,7 +4,7 @@
 // server that takes a renewed certificate over with the next connection, and ends in order.
 //
 // Whoever reaches the Pod reaches this port, without authentication, so time, headers and the number of
-// connections are bounded. What a request may do is the handler's business; none of them reads or changes
+// connections are bounded, and no address gets all of them. What a request may do is the handler's business; none of them reads or changes
 // anything for its caller beyond the object in its body.
 package webhook
 
@@ -28,8 +28,11 @@ import (
 const (
 	// maxConnections is far above what the API servers of a cluster open.
 	maxConnections = 2000
-	maxHeader      = 32 << 10
-	headerTimeout  = 5 * time.Second
+	// maxPerSource of them come from one address, each with maxStreams requests at a time at most.
+	maxPerSource  = 200
+	maxStreams    = 100
+	maxHeader     = 32 << 10
+	headerTimeout = 5 * time.Second
 	// requestTimeout is longer than kube-apiserver waits for an answer.
 	requestTimeout = 10 * time.Second
 	idleTimeout    = 90 * time.Second
@@ -64,6 +67,7 @@ func Listen(address string, certificate Certificate, handler http.Handler) (*Ser
 			WriteTimeout:      requestTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 			ErrorLog:          log.New(quiet{}, "", 0),
 		},
 	}, nil
@@ -78,7 +82,9 @@ func (s *Server) Close() error { return s.listener.Close() }
 // Run serves until the context ends and the requests in flight are answered.
 func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.http.ServeTLS(netutil.LimitListener(s.listener, maxConnections), "", "") }()
+	go func() {
+		ended <- s.http.ServeTLS(netutil.LimitListener(newPerSource(s.listener, maxPerSource), maxConnections), "", "")
+	}()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("webhook listener: %w", err)

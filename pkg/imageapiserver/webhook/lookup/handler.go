@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -56,7 +57,7 @@ type handler struct {
 }
 
 func newHandler(options Options) *handler {
-	return &handler{Options: options, memory: newMemory(memoryForBodies), decoding: make(chan struct{}, decoders)}
+	return &handler{Options: options, memory: newMemory(memoryForBodies, memoryOfSource), decoding: make(chan struct{}, decoders)}
 }
 
 // NewHandler serves Path and nothing else.
@@ -104,7 +105,11 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, func(), 
 	if err != nil || mediaType != "application/json" {
 		return nil, func() {}, &failure{http.StatusUnsupportedMediaType, resultRefused, errors.New("want application/json")}
 	}
-	body, release, err := h.memory.read(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
+	source, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		source = r.RemoteAddr
+	}
+	body, release, err := h.memory.read(source, http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:

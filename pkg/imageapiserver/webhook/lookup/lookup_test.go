@@ -366,30 +366,49 @@ func TestHTTPSurface(t *testing.T) {
 
 // Whoever sends a lot must not take the memory of the server.
 func TestMemoryOfBodiesIsBounded(t *testing.T) {
-	m := newMemory(4 * firstBuffer)
-	small, release, err := m.read(strings.NewReader("{}"), 2)
+	m := newMemory(4*firstBuffer, 4*firstBuffer)
+	small, release, err := m.read("a", strings.NewReader("{}"), 2)
 	if err != nil || string(small) != "{}" {
 		t.Fatalf("%q, %v", small, err)
 	}
 	release()
 	// 1, 2 and 4 buffers fit, 8 do not.
-	_, release, err = m.read(bytes.NewReader(make([]byte, 4*firstBuffer)), -1)
+	_, release, err = m.read("a", bytes.NewReader(make([]byte, 4*firstBuffer)), -1)
 	release()
 	if !errors.Is(err, errNoMemory) {
 		t.Errorf("a body as large as all memory: %v", err)
 	}
 	body := bytes.Repeat([]byte("x"), 4*firstBuffer-1)
-	data, release, err := m.read(bytes.NewReader(body), -1)
+	data, release, err := m.read("a", bytes.NewReader(body), -1)
 	if err != nil || !bytes.Equal(data, body) {
 		t.Errorf("%d bytes, %v, want %d", len(data), err, len(body))
 	}
-	if _, other, err := m.read(strings.NewReader("{}"), 2); !errors.Is(err, errNoMemory) {
+	if _, other, err := m.read("a", strings.NewReader("{}"), 2); !errors.Is(err, errNoMemory) {
 		other()
 		t.Errorf("a small body beside one that takes all: %v", err)
 	}
 	release()
-	if !m.free.TryAcquire(4 * firstBuffer) {
+	if !m.free.TryAcquire(4*firstBuffer) || len(m.taken) != 0 {
 		t.Error("memory was not given back")
+	}
+}
+
+// One Pod that sends a lot, or slowly, must not use up the memory for the API servers.
+func TestNoSourceTakesAllMemory(t *testing.T) {
+	m := newMemory(4*firstBuffer, 2*firstBuffer)
+	body := bytes.Repeat([]byte("x"), 2*firstBuffer-1)
+	_, release, err := m.read("a", bytes.NewReader(body), -1)
+	defer release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := m.read("a", strings.NewReader("{}"), 2)
+	if other(); !errors.Is(err, errNoMemory) {
+		t.Errorf("beyond its share: %v", err)
+	}
+	_, other, err = m.read("b", bytes.NewReader(body), -1)
+	if other(); err != nil {
+		t.Errorf("another address: %v", err)
 	}
 }
 
