@@ -5,10 +5,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -151,5 +153,54 @@ func TestFullQuotaRefusesAPush(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the refusal does not say %q: %v", want, err)
 		}
+	}
+}
+
+// TestForeignManifestOpensNothing: who knows the digest of another tenant's layer, because he may look at the
+// tenant's images, imports a manifest of his own that names it, and still does not get the layer.
+//
+// Behaviour image-api 56.
+func TestForeignManifestOpensNothing(t *testing.T) {
+	victim, attacker := shared.namespace(t, "victim"), shared.namespace(t, "attacker")
+	pushRandomImage(t, victim+"/app:v1", shared.pusher(t, victim))
+	auth := shared.pusher(t, attacker)
+	layer := shared.shell(t, fmt.Sprintf("kubectl -n %s get istag app:v1 -o jsonpath='{.image.dockerImageLayers[0].name}={.image.dockerImageLayers[0].size}'", victim))
+	digest, size, _ := strings.Cut(layer, "=")
+
+	other := startSecondRegistry(t)
+	login(t, attacker, other)
+	config := other.PushBlob(t, "library/trap", "application/vnd.oci.image.config.v1+json", []byte(`{"architecture":"amd64","os":"linux"}`))
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},`+
+		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":%q,"size":%s}]}`, config.Digest, config.Size, digest, size)
+	other.Document("/v2/library/trap/manifests/v1", "application/vnd.oci.image.manifest.v1+json", nil, manifest)
+	out := shared.shell(t, fmt.Sprintf(`kubectl -n %s create -o yaml -f - <<'END'
+apiVersion: image.alauda.io/v1
+kind: ImageStreamImport
+metadata: {name: trap}
+spec:
+  import: true
+  images:
+  - from: {kind: DockerImage, name: "%s/library/trap:v1"}
+    importPolicy: {insecure: true}
+    referencePolicy: {type: Local}
+END`, attacker, other.Host))
+	if !strings.Contains(out, digest) {
+		t.Fatalf("the import did not record the layer %s:\n%s", digest, out)
+	}
+	reference, err := name.NewDigest(shared.registry + "/" + attacker + "/trap@" + digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := remote.Layer(reference, shared.remoteOptions(t, auth)...)
+	if err == nil {
+		content, failed := blob.Compressed()
+		if failed == nil {
+			_, failed = io.Copy(io.Discard, content)
+		}
+		err = failed
+	}
+	if err == nil {
+		t.Errorf("the layer %s of namespace %s was read through namespace %s", digest, victim, attacker)
 	}
 }
