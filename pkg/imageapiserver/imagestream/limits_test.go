@@ -39,7 +39,7 @@ func limitedBy(t *testing.T, hard, max corev1.ResourceList) (*grouptest.Env, *qu
 	env := grouptest.New(t, func(env *grouptest.Env, deps *apigroup.Deps) {
 		ctx := t.Context()
 		if _, err := env.Client.CoreV1().ResourceQuotas(ns).Create(ctx, &corev1.ResourceQuota{
-			ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
+			ObjectMeta: metav1.ObjectMeta{Name: "q", ResourceVersion: "1"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
 		}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -168,6 +168,24 @@ func TestRefusedCreateGivesBack(t *testing.T) {
 	for _, name := range []corev1.ResourceName{"alauda.io/imagestreams", "count/imagestreams.image.alauda.io"} {
 		if got := used(env, name); got != 1 {
 			t.Errorf("used %s is %d, want 1", name, got)
+		}
+	}
+}
+
+// Behaviours 52 and 53: refused pushes do not fill the storage with Images that no quota counts.
+func TestRefusedPushStoresNoImage(t *testing.T) {
+	for name, env := range map[string]*grouptest.Env{
+		"quota": limited(t, resources("alauda.io/images", "1"), nil),
+		"limit": limited(t, nil, resources("alauda.io/images", "1")),
+	} {
+		env.CreateStream(grouptest.Stream(ns, "app"))
+		env.Push(ns, "app", "v1", grouptest.Pushed(ns, "app", "first"))
+		second := grouptest.Pushed(ns, "app", "second")
+		if err := env.Map("registry", ns, "app", "v2", second); !apierrors.IsForbidden(err) {
+			t.Fatalf("%s: got %v, want a refusal", name, err)
+		}
+		if _, err := env.Group.Images.Find(t.Context(), second.Name); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: looking for the Image of the refused push: %v, want that there is none", name, err)
 		}
 	}
 }

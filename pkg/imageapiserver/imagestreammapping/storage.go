@@ -42,6 +42,7 @@ type Streams interface {
 	Mutate(ctx context.Context, name string, mutation imagestream.Mutation, fn func(*imageapi.ImageStream) error) (*imageapi.ImageStream, bool, error)
 	Stamps(dryRun []string) *lastref.Request
 	MaxTagHistory() int
+	Admits(ctx context.Context, stream, old *imageapi.ImageStream) error
 }
 
 // Images reads and creates Images.
@@ -122,6 +123,9 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 		return nil, apierrors.NewInternalError(fmt.Errorf("mapping into %s/%s: %w", mapping.Namespace, mapping.Name, err))
 	}
 	if trusted {
+		if err := r.admits(ctx, mapping, stream); err != nil {
+			return nil, err
+		}
 		err = r.write(imagestream.WithAnyRegistry(ctx), mapping, options.DryRun)
 	} else {
 		err = r.copy(ctx, mapping, stream, options.DryRun)
@@ -130,6 +134,14 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validate rest.Val
 		return nil, err
 	}
 	return &metav1.Status{Status: metav1.StatusSuccess}, nil
+}
+
+// admits refuses a push that limits or quotas would refuse in the end, before
+// its Image is stored: nobody would count what is stored by refused pushes.
+func (r *REST) admits(ctx context.Context, mapping *imageapi.ImageStreamMapping, stream *imageapi.ImageStream) error {
+	next := stream.DeepCopy()
+	history.Add(next, mapping.Tag, imageapi.TagEvent{DockerImageReference: mapping.Image.DockerImageReference, Image: mapping.Image.Name}, r.Streams.MaxTagHistory())
+	return r.Streams.Admits(ctx, next, stream)
 }
 
 // write is the way of a trusted writer.

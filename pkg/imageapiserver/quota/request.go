@@ -30,8 +30,10 @@ const (
 // Request is one request that writes a stream, with all its attempts. It is
 // not safe for concurrent use, and must be ended.
 type Request struct {
-	gate      *Gate
-	dryRun    bool
+	gate   *Gate
+	dryRun bool
+	// telling tells of refusals though nothing is reserved.
+	telling   bool
 	namespace string
 	state     *namespaceState
 	// held is what this request has reserved, by the name of the quota.
@@ -82,6 +84,14 @@ func (r *Request) Pass(ctx context.Context, stream, old *imageapi.ImageStream) e
 	return nil
 }
 
+// Check tells whether a step would pass, for writers that store something else
+// before the stream. It reserves nothing: the step itself has to pass, too.
+func (g *Gate) Check(ctx context.Context, stream, old *imageapi.ImageStream) error {
+	r := &Request{gate: g, dryRun: true, telling: true}
+	defer r.End(ctx, Stored)
+	return r.Pass(ctx, stream, old)
+}
+
 // reserve makes the reservations of all quotas what delta asks for.
 func (r *Request) reserve(ctx context.Context, quotas []*corev1.ResourceQuota, delta Amounts) error {
 	byName(quotas)
@@ -92,6 +102,9 @@ func (r *Request) reserve(ctx context.Context, quotas []*corev1.ResourceQuota, d
 		}
 		reserved, err := r.gate.change(ctx, quota, step, r.dryRun)
 		if err != nil {
+			if r.telling || !r.dryRun {
+				r.gate.refused(quota, err)
+			}
 			return err
 		}
 		if reserved {

@@ -45,7 +45,6 @@ func (g *Gate) change(ctx context.Context, quota *corev1.ResourceQuota, step Amo
 	for attempt := 1; ; attempt++ {
 		next, err := g.next(current, step)
 		if err != nil {
-			g.refused(current, err, dryRun)
 			return false, err
 		}
 		if dryRun {
@@ -129,9 +128,9 @@ func (g *Gate) newest(quota *corev1.ResourceQuota) *corev1.ResourceQuota {
 }
 
 // refused counts and tells of a refusal.
-func (g *Gate) refused(quota *corev1.ResourceQuota, err error, dryRun bool) {
+func (g *Gate) refused(quota *corev1.ResourceQuota, err error) {
 	var exceeded *ExceededError
-	if dryRun || !errors.As(err, &exceeded) {
+	if !errors.As(err, &exceeded) {
 		return
 	}
 	for _, name := range exceeded.Requested.names() {
