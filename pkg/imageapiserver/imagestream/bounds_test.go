@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,8 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"image.alauda.io/registry/pkg/imageapiserver/apigroup"
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
 )
 
 // Behaviour 22.
@@ -106,7 +109,15 @@ func TestFieldSelectors(t *testing.T) {
 
 // Watch events are shared between watchers, so decoration must work on copies.
 func TestWatchDecoratesCopies(t *testing.T) {
-	env := grouptest.New(t)
+	var renamed atomic.Bool // watchers ask for the hosts at any time
+	env := grouptest.New(t, func(_ *grouptest.Env, deps *apigroup.Deps) {
+		deps.Hosts = func() repository.Hosts {
+			if renamed.Load() {
+				return repository.Hosts{Internal: "renamed.example.com"}
+			}
+			return repository.Hosts{Internal: grouptest.Internal}
+		}
+	})
 	ctx, cancel := context.WithCancel(env.Request("alice", ns, "imagestreams"))
 	defer cancel()
 	raw, err := env.Streams().Store.Watch(ctx, &metainternal.ListOptions{})
@@ -120,7 +131,7 @@ func TestWatchDecoratesCopies(t *testing.T) {
 	env.CreateStream(grouptest.Stream(ns, "app"))
 	stored := (<-raw.ResultChan()).Object.(*imageapi.ImageStream)
 	before := stored.Status.DockerImageRepository
-	env.Hosts.Internal = "renamed.example.com"
+	renamed.Store(true)
 	if got := repositoryOf(t, (<-decorated.ResultChan()).Object); !strings.HasSuffix(got, "/team-a/app") {
 		t.Errorf("the watcher got repository %q", got)
 	}
