@@ -14,8 +14,8 @@ import (
 	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
-	"image.alauda.io/registry/test/secondregistry"
 	"image.alauda.io/registry/pkg/registry/route"
+	"image.alauda.io/registry/test/secondregistry"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"

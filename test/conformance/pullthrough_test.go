@@ -226,4 +226,3 @@ func TestManyClientsShareOneDownload(t *testing.T) {
 		t.Errorf("100 clients made %d downloads, want one", n)
 	}
 }
-

@@ -47,21 +47,21 @@ type Config struct {
 
 // Alauda is the project's own section.
 type Alauda struct {
-	Version     string         `yaml:"version"`
-	Kubeconfig  string         `yaml:"kubeconfig"`
-	AllowNoAuth bool           `yaml:"allownoauth"`
-	KubeClient  KubeClient     `yaml:"kubeclient"`
-	Server      Server         `yaml:"server"`
-	Auth        Auth           `yaml:"auth"`
-	Audit       Audit          `yaml:"audit"`
-	Metrics     Metrics        `yaml:"metrics"`
-	Requests    Requests       `yaml:"requests"`
-	Quota       Quota          `yaml:"quota"`
-	Cache       Cache          `yaml:"cache"`
-	PullThrough PullThrough    `yaml:"pullthrough"`
-	Manifests   Manifests      `yaml:"manifests"`
-	GC          GC             `yaml:"gc"`
-	HTTP        HTTP           `yaml:"http"`
+	Version     string      `yaml:"version"`
+	Kubeconfig  string      `yaml:"kubeconfig"`
+	AllowNoAuth bool        `yaml:"allownoauth"`
+	KubeClient  KubeClient  `yaml:"kubeclient"`
+	Server      Server      `yaml:"server"`
+	Auth        Auth        `yaml:"auth"`
+	Audit       Audit       `yaml:"audit"`
+	Metrics     Metrics     `yaml:"metrics"`
+	Requests    Requests    `yaml:"requests"`
+	Quota       Quota       `yaml:"quota"`
+	Cache       Cache       `yaml:"cache"`
+	PullThrough PullThrough `yaml:"pullthrough"`
+	Manifests   Manifests   `yaml:"manifests"`
+	GC          GC          `yaml:"gc"`
+	HTTP        HTTP        `yaml:"http"`
 }
 
 // KubeClient limits the requests to the Kubernetes API, in requests per second.

@@ -22,12 +22,14 @@ type push struct {
 	mu sync.Mutex
 	// canonical maps every digest that the manifest names to the stored one.
 	canonical map[digest.Digest]digest.Digest
+	// asked are the blobs that sources were asked for.
+	asked map[digest.Digest]bool
 	// blobs and children are the named digests that are readable here.
 	blobs, children []digest.Digest
 }
 
 func (p *push) run(ctx context.Context) error {
-	p.canonical = map[digest.Digest]digest.Digest{}
+	p.canonical, p.asked = map[digest.Digest]digest.Digest{}, map[digest.Digest]bool{}
 	if err := p.checkForeign(); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/oci/manifest"
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/membership"
@@ -165,6 +166,9 @@ func (p *push) findBlob(ctx context.Context, scope *membership.Scope, once *sync
 		info, err = p.Store.Rely(ctx, info.Digest)
 	}
 	if errors.Is(err, store.ErrNotFound) {
+		info, err = p.obtain(ctx, scope, once, blob.Digest)
+	}
+	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
@@ -175,6 +179,30 @@ func (p *push) findBlob(ctx context.Context, scope *membership.Scope, once *sync
 	}
 	p.found(&p.blobs, blob.Digest, info.Digest)
 	return true, nil
+}
+
+// obtain fetches a blob that the repository has by import only, once for each push. The
+// client was told by HEAD that it need not send it.
+func (p *push) obtain(ctx context.Context, scope *membership.Scope, once *sync.Mutex, d digest.Digest) (store.Info, error) {
+	p.mu.Lock()
+	asked := p.asked[d]
+	p.asked[d] = true
+	p.mu.Unlock()
+	if asked {
+		return store.Info{}, store.ErrNotFound
+	}
+	once.Lock()
+	wanted, err := wish(ctx, scope, p.req.Request, "", d)
+	once.Unlock()
+	if err != nil {
+		return store.Info{}, err
+	}
+	wanted.Layers = func(ctx context.Context) (*imagev1.ImageStreamLayers, error) {
+		once.Lock()
+		defer once.Unlock()
+		return scope.Layers(ctx)
+	}
+	return p.PullThrough.Obtain(ctx, wanted)
 }
 
 // findChild applies the rules for children of an index. One that is in the store but
