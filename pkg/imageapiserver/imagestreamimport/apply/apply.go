@@ -43,6 +43,10 @@ func (a *Applier) Apply(ctx context.Context, req Request) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	if err := a.admits(ctx, &req, items); err != nil {
+		a.refused(ctx, &req, items, err)
+		return Report{}, err
+	}
 	recorder := newRecorder(a, &req)
 	for attempt := 1; ; attempt++ {
 		if err := recorder.record(ctx, items); err != nil {
@@ -66,9 +70,7 @@ func (a *Applier) Apply(ctx context.Context, req Request) (Report, error) {
 			}
 			return Report{}, apierrors.NewConflict(imagestream.RequestedResource(ctx, imageapi.Resource("imagestreams")), req.Name, gone)
 		}
-		if apierrors.IsForbidden(err) && req.Basis != nil {
-			a.refused(ctx, &req, items, err)
-		}
+		a.refused(ctx, &req, items, err)
 		return Report{}, err
 	}
 }
@@ -89,9 +91,13 @@ func (a *Applier) write(ctx context.Context, req *Request, items []item, stamps 
 	return stream, dropped, err
 }
 
-// refused says on the tags that were to show a new image why they do not. It
-// is a help for who looks at the stream; the request has its own answer.
+// refused says on the tags that were to show a new image which limit or quota
+// kept it away. It is a help for who looks at the stream; the request has its
+// own answer.
 func (a *Applier) refused(ctx context.Context, req *Request, items []item, refusal error) {
+	if !apierrors.IsForbidden(refusal) || req.Basis == nil {
+		return
+	}
 	now := a.now()
 	mutation := imagestream.Mutation{Part: imagestream.StatusOnly, DryRun: req.DryRun, UID: req.Basis.UID}
 	_, _, err := a.Streams.Mutate(ctx, req.Name, mutation, func(stream *imageapi.ImageStream) error {

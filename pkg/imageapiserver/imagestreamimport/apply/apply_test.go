@@ -30,6 +30,15 @@ const (
 type streams struct {
 	apply.Streams
 	refuse error
+	// early is what is said before anything is stored.
+	early error
+}
+
+func (s *streams) Admits(ctx context.Context, stream, old *imageapi.ImageStream) error {
+	if s.early != nil {
+		return s.early
+	}
+	return s.Streams.Admits(ctx, stream, old)
 }
 
 func (s *streams) Mutate(ctx context.Context, name string, mutation imagestream.Mutation, fn func(*imageapi.ImageStream) error) (*imageapi.ImageStream, bool, error) {
@@ -117,6 +126,32 @@ func TestARefusedWriteIsSaidOnTheTags(t *testing.T) {
 	req.Outcomes = req.Outcomes[:3]
 	if _, err := a.Apply(background(t), req); !apierrors.IsForbidden(err) || env.Stream(ns, "app").ResourceVersion != stream.ResourceVersion {
 		t.Errorf("the same refusal again: %v, %d writes", err, env.Backend.Writes()-writes)
+	}
+}
+
+// Behaviours 52 and 53: refused imports do not fill the storage with Images that no quota counts.
+func TestARefusedImportStoresNoImage(t *testing.T) {
+	env := grouptest.New(t)
+	basis := env.CreateStream(grouptest.Stream(ns, "app", grouptest.Tag("v1", "DockerImage", "", hub+":v1")))
+	s := &streams{Streams: env.Streams(), early: apierrors.NewForbidden(imageapi.Resource("imagestreams"), "app", errors.New("exceeded quota: small"))}
+	a := applier(t, env, s)
+	req := apply.Request{Namespace: ns, Name: "app", Basis: basis, Outcomes: []apply.Outcome{outcome("v1", "one")}}
+	if _, err := a.Apply(background(t), req); !apierrors.IsForbidden(err) {
+		t.Fatalf("got %v, want Forbidden", err)
+	}
+	if _, err := env.Group.Images.Find(t.Context(), req.Outcomes[0].Result.Image.Name); !apierrors.IsNotFound(err) {
+		t.Errorf("looking for the Image: %v, want that there is none", err)
+	}
+	stream := env.Stream(ns, "app")
+	if conditions := stream.Status.Tags["v1"].Conditions; len(conditions) != 1 || conditions[0].Reason != "Forbidden" {
+		t.Errorf("conditions are %+v, want the refusal", conditions)
+	}
+	if !imported(stream, "v1") {
+		t.Error("the controller would import the tag again at once")
+	}
+	s.early = nil
+	if _, err := a.Apply(background(t), apply.Request{Namespace: ns, Name: "new", Outcomes: []apply.Outcome{outcome("v1", "one")}}); err != nil {
+		t.Errorf("an import that is allowed: %v", err)
 	}
 }
 

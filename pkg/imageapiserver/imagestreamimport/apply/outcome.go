@@ -60,6 +60,7 @@ type Report struct {
 type Streams interface {
 	Find(ctx context.Context, name string) (*imageapi.ImageStream, error)
 	Mutate(ctx context.Context, name string, mutation imagestream.Mutation, fn func(*imageapi.ImageStream) error) (*imageapi.ImageStream, bool, error)
+	Admits(ctx context.Context, stream, old *imageapi.ImageStream) error
 	Stamps(dryRun []string) *lastref.Request
 	MaxTagHistory() int
 }
