@@ -19,6 +19,8 @@ bin=$repo/_output/tools/bin
 header=$root/hack/boilerplate.go.txt
 api=staging/src/image.alauda.io/api
 client=staging/src/image.alauda.io/client-go
+# The only package among the generated clients that is written by hand.
+imagestore=$client/clientset/versioned/fake/imagestore
 
 # Longest description that a definition keeps; the embedded Pod types would fill it otherwise.
 max_description=240
@@ -143,6 +145,8 @@ copy() {
   (cd "$root" && rm -rf "$client"/{applyconfigurations,clientset,listers,informers} \
     manifests/crd/imageregistry.operator.alauda.io_*.yaml manifests/operands/image-api-server/crd-*.yaml &&
     find hack/codegen staging pkg -name 'zz_generated.*.go' -delete)
+  mkdir -p "$(dirname "$root/$imagestore")"
+  cp -a "$work/is/$imagestore" "$root/$imagestore"
 }
 
 # differences: the files that differ, one a line. Loading packages alone may complete go.work.sum.
