@@ -49,6 +49,7 @@ func TestDataPath(t *testing.T) {
 		"copy":        testCopiedTag,
 		"one tag":     testConcurrentPushesToOneTag,
 		"no blobs":    testMissingBlobs,
+		"import":      testPullThrough,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })
 	}

@@ -52,7 +52,7 @@ type environment struct {
 
 func start(t *testing.T) *environment {
 	t.Helper()
-	e := &environment{Server: imageapi.Start(t, shared.Get(t)), storage: t.TempDir()}
+	e := &environment{Server: imageapi.Start(t, shared.Get(t), "--config="+apiConfig(t)), storage: t.TempDir()}
 	imageapi.Apply(t, e.CP.Config, "image-registry", "rbac.yaml")
 	imageapi.Apply(t, e.CP.Config, manifests.Shared, "user-roles.yaml")
 
@@ -77,12 +77,23 @@ alauda:
   kubeconfig: %q
   server: {addr: %q}
   http: {shutdowndelay: 0s}
+  pullthrough: {deniedcidrs: [], dockerconfigpaths: []}
 `, e.storage, e.host, kubeconfig, imageapi.InternalHost)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e.serve(t, config)
 	return e
+}
+
+// apiConfig lets imports read from this machine.
+func apiConfig(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "api.yaml")
+	text := "apiVersion: config.image.alauda.io/v1\nkind: ImageAPIServerConfig\ninternalRegistryHostname: " + imageapi.InternalHost +
+		"\nimageImport:\n  deniedCIDRs: []\n  rateLimits: {default: {qps: 1000, burst: 1000}}\n"
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
 }
 
 // serve runs the registry until the test ends.
