@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -79,7 +81,9 @@ func leadOnce(ctx context.Context, o Options, all []Controller) error {
 	if err != nil {
 		return fmt.Errorf("lease %s/%s: %w", o.Namespace, LeaseName, err)
 	}
-	// The lease outlives ctx until the controllers have returned.
+	// The lease outlives ctx until the controllers have returned. A lease that cannot be renewed is left alone
+	// until then, too: the library would try to release it first, for as long as others wait for it, and the
+	// controllers would still work when the next leader begins.
 	holding, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	var working sync.Mutex
@@ -90,11 +94,14 @@ func leadOnce(ctx context.Context, o Options, all []Controller) error {
 	})()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: lock, LeaseDuration: o.LeaseDuration, RenewDeadline: o.RenewDeadline, RetryPeriod: o.RetryPeriod,
-		ReleaseOnCancel: true, Name: LeaseName,
+		Name: LeaseName,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(leading context.Context) {
 				working.Lock()
 				defer working.Unlock()
+				if leading.Err() != nil {
+					return // The lease was given up before the work began.
+				}
 				leading, cancel := context.WithCancel(leading)
 				defer cancel()
 				defer context.AfterFunc(ctx, cancel)()
@@ -118,5 +125,31 @@ func leadOnce(ctx context.Context, o Options, all []Controller) error {
 	release()
 	working.Lock()
 	defer working.Unlock()
+	if err := giveUp(ctx, lock, o); err != nil {
+		klog.FromContext(ctx).V(2).Info("The lease could not be released, others wait until it expires", "lease", LeaseName, "err", err)
+	}
 	return nil
+}
+
+// giveUp releases the lease if it is still that of this process.
+func giveUp(ctx context.Context, lock resourcelock.Interface, o Options) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.RenewDeadline)
+	defer cancel()
+	for {
+		held, _, err := lock.Get(ctx)
+		if apierrors.IsNotFound(err) || err == nil && held.HolderIdentity != o.Identity {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		now := metav1.Now()
+		// A second is the shortest lease. Nobody waits for it, as nobody holds it.
+		err = lock.Update(ctx, resourcelock.LeaderElectionRecord{
+			LeaderTransitions: held.LeaderTransitions, LeaseDurationSeconds: 1, RenewTime: now, AcquireTime: now,
+		})
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+	}
 }
