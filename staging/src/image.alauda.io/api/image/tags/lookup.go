@@ -120,8 +120,8 @@ func EventForImage(stream *imagev1.ImageStream, id string) (*imagev1.TagEvent, e
 
 // PullSpec is the pull spec that a tag gives to other resources, and false if
 // the tag has no event. With the reference policy Local it points to this
-// registry, by digest where there is one; otherwise it is the reference of the
-// newest event.
+// registry, by digest; without a digest, and with the policy Source, it is the
+// reference of the newest event.
 func PullSpec(stream *imagev1.ImageStream, tag string) (string, bool) {
 	if tag == "" {
 		tag = imagev1.DefaultImageTag
@@ -135,8 +135,9 @@ func PullSpec(stream *imagev1.ImageStream, tag string) (string, bool) {
 	if spec == nil || spec.ReferencePolicy.Type != imagev1.LocalTagReferencePolicy || repository == "" {
 		return event.DockerImageReference, true
 	}
-	if reference.ValidateDigest(event.Image) == nil {
-		return repository + "@" + event.Image, true
+	if reference.ValidateDigest(event.Image) != nil {
+		// This registry cannot serve what it has no image of.
+		return event.DockerImageReference, true
 	}
-	return repository + ":" + tag, true
+	return repository + "@" + event.Image, true
 }

@@ -159,7 +159,7 @@ func TestPullSpecFollowsTheReferencePolicy(t *testing.T) {
 	s := stream()
 	for tag, want := range map[string]string{
 		"local":   "registry:5000/ns/app@" + digestA,
-		"ref":     "registry:5000/ns/app:ref",
+		"ref":     "example.com/r:1",
 		"source":  "example.com/s@" + digestA,
 		"latest":  "registry:5000/ns/app@" + digestC,
 		"":        "registry:5000/ns/app@" + digestC,
