@@ -31,10 +31,10 @@ func Convert_runtime_RawExtension_To_docker10_DockerImage(in *runtime.RawExtensi
 		return nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("dockerImageMetadata: %w", err)
+		return &WireError{Field: "dockerImageMetadata", Err: err}
 	}
 	if !docker10.KnownAPIVersion(out.APIVersion) || out.Kind != "" && out.Kind != docker10.Kind {
-		return fmt.Errorf("dockerImageMetadata: %s %s is not known, use %s %s", out.APIVersion, out.Kind, docker10.APIVersion, docker10.Kind)
+		return &WireError{Field: "dockerImageMetadata", Err: fmt.Errorf("%s %s is not known, use %s %s", out.APIVersion, out.Kind, docker10.APIVersion, docker10.Kind)}
 	}
 	// Kind and version are a matter of the wire form.
 	out.Kind, out.APIVersion = "", ""
@@ -70,7 +70,7 @@ func Convert_Slice_v1_TagReference_To_Map_string_To_image_TagReference(in *[]ima
 	for i := range *in {
 		name := (*in)[i].Name
 		if _, found := tags[name]; found {
-			return fmt.Errorf("spec.tags: duplicate tag %q", name)
+			return &WireError{Field: "spec.tags", Err: fmt.Errorf("duplicate tag %q", name)}
 		}
 		var tag imageapi.TagReference
 		if err := Convert_v1_TagReference_To_image_TagReference(&(*in)[i], &tag, s); err != nil {
@@ -109,7 +109,7 @@ func Convert_Slice_v1_NamedTagEventList_To_Map_string_To_image_TagEventList(in *
 	for i := range *in {
 		name := (*in)[i].Tag
 		if _, found := tags[name]; found {
-			return fmt.Errorf("status.tags: duplicate tag %q", name)
+			return &WireError{Field: "status.tags", Err: fmt.Errorf("duplicate tag %q", name)}
 		}
 		var history imageapi.TagEventList
 		if err := Convert_v1_NamedTagEventList_To_image_TagEventList(&(*in)[i], &history, s); err != nil {
