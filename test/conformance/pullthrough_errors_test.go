@@ -25,7 +25,7 @@ func (e *env) simple(options secondregistry.Options) (*secondregistry.Registry, 
 	return source, image.Digest, digest.FromBytes(layer)
 }
 
-// Behaviour registry 70.
+// Behaviour 70.
 func TestErrorsOfTheSource(t *testing.T) {
 	for name, c := range map[string]struct {
 		trouble                func(*secondregistry.Registry, string)
@@ -72,7 +72,7 @@ func TestErrorsOfTheSource(t *testing.T) {
 	}
 }
 
-// Behaviour registry 70: content that is not what it should be is neither given out nor kept.
+// Behaviour 70: content that is not what it should be is neither given out nor kept.
 func TestAHostileSource(t *testing.T) {
 	e := start(t, reachable)
 	source, image, layer := e.simple(secondregistry.Options{})
@@ -106,7 +106,7 @@ func TestAHostileSource(t *testing.T) {
 	e.pullCompletely("team/app", "v1")
 }
 
-// Behaviour registry 71.
+// Behaviour 71.
 func TestTheSecondOfTwoCredentialsWorks(t *testing.T) {
 	source := secondregistry.Start(t, secondregistry.Options{TLS: true, Users: map[string]string{"reader": "secret"}})
 	e := start(t, through("cadirs: ['"+trustOf(t, source)+"']"))
@@ -136,7 +136,7 @@ func TestTheSecondOfTwoCredentialsWorks(t *testing.T) {
 	e.pullCompletely("team/app", "v1")
 }
 
-// Behaviour registry 72.
+// Behaviour 72.
 func TestTheRegistryIsNeverItsOwnSource(t *testing.T) {
 	e := start(t, reachable)
 	// Whoever listens behind a name of this registry is not asked: the names are enough.
@@ -163,7 +163,7 @@ func TestTheRegistryIsNeverItsOwnSource(t *testing.T) {
 	}
 }
 
-// Behaviour registry 72: two registries that have an image from each other.
+// Behaviour 72: two registries that have an image from each other.
 func TestACircleOfRegistriesIsBroken(t *testing.T) {
 	a, b := start(t, reachable), start(t, reachable, "shared=another secret")
 	source := secondregistry.Start(t, secondregistry.Options{})
@@ -180,7 +180,7 @@ func TestACircleOfRegistriesIsBroken(t *testing.T) {
 	}
 }
 
-// Behaviour registry 72: a chain is no circle, though all links have the same name for themselves and the image.
+// Behaviour 72: a chain is no circle, though all links have the same name for themselves and the image.
 func TestAChainOfRegistriesIsNoCircle(t *testing.T) {
 	a, b := start(t, reachable), start(t, reachable, "shared=another secret")
 	source := secondregistry.Start(t, secondregistry.Options{})
@@ -195,7 +195,7 @@ func TestAChainOfRegistriesIsNoCircle(t *testing.T) {
 	}
 }
 
-// Behaviour registry 73.
+// Behaviour 73.
 func TestDeniedNetworksAreNotContacted(t *testing.T) {
 	source := secondregistry.Start(t, secondregistry.Options{})
 	image := source.PushImage(t, "app", "v1", secondregistry.Image{})
@@ -213,7 +213,7 @@ func TestDeniedNetworksAreNotContacted(t *testing.T) {
 	}
 }
 
-// Behaviour registry 74.
+// Behaviour 74.
 func TestOnlyWhatTheStreamContainsIsAskedFor(t *testing.T) {
 	e := start(t, reachable)
 	source, image, _ := e.simple(secondregistry.Options{})
@@ -232,7 +232,7 @@ func TestOnlyWhatTheStreamContainsIsAskedFor(t *testing.T) {
 	e.get("/v2/team/app/blobs/" + other.String()).want(200)
 }
 
-// Behaviour registry 75.
+// Behaviour 75.
 func TestMirrorRules(t *testing.T) {
 	source, mirror := secondregistry.Start(t, secondregistry.Options{}), secondregistry.Start(t, secondregistry.Options{Users: map[string]string{"reader": "of the mirror"}})
 	rule := func(from, policy string) string {
@@ -274,7 +274,7 @@ func TestMirrorRules(t *testing.T) {
 	}
 }
 
-// Behaviour registry 76a.
+// Behaviour 76a.
 func TestAnImportedManifestOpensNothingOfOthers(t *testing.T) {
 	e := start(t, reachable)
 	secret := []byte("a layer that only elsewhere has")
@@ -331,7 +331,7 @@ func TestAnImportedManifestOpensNothingOfOthers(t *testing.T) {
 	e.do(call{method: "GET", path: "/v2/elsewhere/app/blobs/" + digestOf(secret), token: otherToken}).want(200)
 }
 
-// Behaviour registry 23: what HEAD promised is fetched before a manifest is accepted.
+// Behaviour 23: what HEAD promised is fetched before a manifest is accepted.
 func TestAPushMayNameWhatASourceHas(t *testing.T) {
 	e := start(t, through("mirror: false"))
 	source, _, layer := e.simple(secondregistry.Options{})

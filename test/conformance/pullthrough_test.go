@@ -135,7 +135,7 @@ func login(name, host, user, password string) corev1.Secret {
 		Data: map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{%q:{"username":%q,"password":%q}}}`, host, user, password)}}
 }
 
-// Behaviour registry 65.
+// Behaviour 65.
 func TestAnImportedTagIsPulledThrough(t *testing.T) {
 	for name, c := range map[string]struct {
 		options  secondregistry.Options
@@ -175,7 +175,7 @@ func TestAnImportedTagIsPulledThrough(t *testing.T) {
 	}
 }
 
-// Behaviour registry 66.
+// Behaviour 66.
 func TestABlobIsFetchedOnce(t *testing.T) {
 	source := secondregistry.Start(t, secondregistry.Options{})
 	e := start(t, reachable)
@@ -202,7 +202,7 @@ func TestABlobIsFetchedOnce(t *testing.T) {
 	}
 }
 
-// Behaviour registry 68.
+// Behaviour 68.
 func TestManyClientsShareOneDownload(t *testing.T) {
 	source := secondregistry.Start(t, secondregistry.Options{})
 	e := start(t, reachable)

@@ -4,10 +4,17 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -225,4 +232,88 @@ END`, namespace, digest, internalHost, namespace, digest))
 		}
 		return err
 	})
+}
+
+// copySample pushes the image that Pods of the tests run to another registry.
+func copySample(t *testing.T, registry *secondregistry.Registry, repository string) {
+	t.Helper()
+	target, err := name.NewTag(registry.Host + "/" + repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(registry.CA)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, ServerName: "example.com"}}
+	defer transport.CloseIdleConnections()
+	auth := &authn.Basic{Username: "reader", Password: "of-the-second-registry"}
+	if err := remote.WriteIndex(target, sampleIndex(t), remote.WithContext(t.Context()), remote.WithTransport(transport), remote.WithAuth(auth)); err != nil {
+		t.Fatalf("push %s: %v", target, err)
+	}
+}
+
+// TestPodsRunAnImportedImageThroughThisRegistry: with referencePolicy Local workloads name the internal service. Nodes
+// neither trust the other registry nor have its password, and later pulls do not need it at all.
+//
+// Behaviours registry 65, 66 and 100.
+func TestPodsRunAnImportedImageThroughThisRegistry(t *testing.T) {
+	registry := startSecondRegistry(t)
+	copySample(t, registry, "library/hello:v1")
+	namespace := shared.namespace(t, "through")
+	login(t, namespace, registry)
+	pullSecretToken(t, namespace, "default")
+	shared.shell(t, fmt.Sprintf(`kubectl -n %s create -f - <<'END'
+apiVersion: image.alauda.io/v1
+kind: ImageStreamImport
+metadata: {name: hello}
+spec:
+  import: true
+  images:
+  - from: {kind: DockerImage, name: "%s/library/hello:v1"}
+    to: {name: v1}
+    importPolicy: {insecure: true}
+    referencePolicy: {type: Local}
+END`, namespace, registry.Host))
+	pinned := shared.shell(t, fmt.Sprintf("kubectl -n %s get istag hello:v1 -o jsonpath='{.image.dockerImageReference}'", namespace))
+	if !strings.HasPrefix(pinned, internalHost+"/"+namespace+"/hello@sha256:") {
+		t.Fatalf("workloads are told to pull %s, want it from this registry", pinned)
+	}
+	list := nodes(t)
+	for i, image := range []string{internalHost + "/" + namespace + "/hello:v1", pinned} {
+		for _, node := range list {
+			runPod(t, namespace, fmt.Sprintf("on-%s-%d", node.Name, i), node.Name, image)
+		}
+	}
+	for _, node := range list {
+		for i := range 2 {
+			waitReady(t, namespace, fmt.Sprintf("on-%s-%d", node.Name, i))
+		}
+	}
+	if n := registry.Count("GET", "/v2/library/hello/blobs/*"); n > 8 {
+		t.Errorf("%d Pods made %d downloads of blobs", 2*len(list), n)
+	}
+	registry.Fail("", "/**", 503)
+	pullAsNode(t, namespace, pinned)
+}
+
+// pullAsNode pulls the image of an index that a node would take, with the rights of the namespace.
+func pullAsNode(t *testing.T, namespace, pinned string) {
+	t.Helper()
+	auth := asToken(shared.token(t, namespace, "default"))
+	repository := strings.TrimPrefix(pinned, internalHost+"/")
+	index, err := remote.Index(shared.reference(t, repository), shared.remoteOptions(t, auth)...)
+	if err != nil {
+		t.Fatalf("pull %s: %v", pinned, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range manifest.Manifests {
+		if child.Platform != nil && child.Platform.Architecture == runtime.GOARCH {
+			stream, _, _ := strings.Cut(repository, "@")
+			pullCompletely(t, stream+"@"+child.Digest.String(), auth)
+			return
+		}
+	}
+	t.Fatalf("%s has no image for %s", pinned, runtime.GOARCH)
 }
