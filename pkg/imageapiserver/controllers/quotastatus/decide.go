@@ -51,6 +51,15 @@ func corrected(q *corev1.ResourceQuota, used, pending quota.Amounts, inMotion bo
 	return next, differs
 }
 
+func hasAny(amounts quota.Amounts) bool {
+	for _, amount := range amounts {
+		if amount != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func set(list *corev1.ResourceList, name corev1.ResourceName, quantity resource.Quantity) {
 	if *list == nil {
 		*list = corev1.ResourceList{}

@@ -222,6 +222,10 @@ func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimiting
 		return false
 	}
 	defer queue.Done(namespace)
+	if pending := c.Pending(namespace); hasAny(pending) {
+		// Where this process is slow to store, the other replicas are, too, and what they reserved is not known here.
+		c.waits.busy(namespace, c.Clock.Now())
+	}
 	wait, inMotion := c.waits.left(namespace, c.Clock.Now())
 	if wait > 0 {
 		queue.AddAfter(namespace, wait)

@@ -2,7 +2,7 @@ package quotastatus
 
 import (
 	"context"
-	"sync/atomic"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,8 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	cachetesting "k8s.io/client-go/tools/cache/testing"
+	"k8s.io/client-go/util/workqueue"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/quota"
@@ -211,55 +213,51 @@ func TestControllerFollowsStreamsAndQuotas(t *testing.T) {
 	}
 }
 
-// Behaviour 55: a reservation whose write ended without an answer goes away soon, although neither quota nor
-// streams change.
-func TestNamespaceInDoubtIsCountedAgain(t *testing.T) {
+// idle makes a controller that knows one quota and does not run, with its queue.
+func idle(t *testing.T, pending quota.Amounts) (*Controller, workqueue.TypedRateLimitingInterface[string], *fake.Clientset) {
+	t.Helper()
 	client := fake.NewClientset(hard("q", streamsName, "9"))
 	factory := informers.NewSharedInformerFactory(client, 0)
-	index, streams := quota.NewIndex(), cachetesting.NewFakeControllerSource()
-	var reserved atomic.Int64
-	reserved.Store(1)
-	var doubt func(string)
 	controller, err := New(Options{
-		Index: index, Pending: func(string) quota.Amounts { return quota.Amounts{streamsName: reserved.Load()} },
-		OnDoubt: func(fn func(string)) { doubt = fn },
-		Quotas:  factory.Core().V1().ResourceQuotas(), Client: client.CoreV1(),
+		Index: quota.NewIndex(), Pending: func(string) quota.Amounts { return pending },
+		Quotas: factory.Core().V1().ResourceQuotas(), Client: client.CoreV1(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	informer := cache.NewSharedIndexInformer(listThenWatch{streams}, &imageapi.ImageStream{}, 0, cache.Indexers{})
-	if err := index.Feed(informer); err != nil {
-		t.Fatal(err)
-	}
 	factory.Start(t.Context().Done())
-	go informer.RunWithContext(t.Context())
-	ended := make(chan error, 1)
-	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- controller.Run(ctx) }()
-	expect := func(want int64) {
-		t.Helper()
-		if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
-			current, err := factory.Core().V1().ResourceQuotas().Lister().ResourceQuotas(ns).Get("q")
-			if err != nil {
-				return false, nil //nolint:nilerr // the informer does not have it yet
-			}
-			used, found := current.Status.Used[streamsName]
-			controller.waits.mu.Lock()
-			_, busy := controller.waits.namespaces[ns]
-			controller.waits.mu.Unlock()
-			return found && used.Value() == want && !busy, nil
-		}); err != nil {
-			t.Fatalf("the usage does not become %d in a namespace that came to rest: %v", want, err)
-		}
+	factory.WaitForCacheSync(t.Context().Done())
+	client.ClearActions()
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]())
+	t.Cleanup(queue.ShutDown)
+	controller.use(queue)
+	return controller, queue, client
+}
+
+// Behaviour 55: a reservation whose write ended without an answer is counted again, although neither quota nor
+// streams change.
+func TestNamespaceInDoubtIsCountedAgain(t *testing.T) {
+	controller, queue, _ := idle(t, nil)
+	controller.onDoubt(ns)
+	if namespace, _ := queue.Get(); namespace != ns {
+		t.Errorf("%q is looked at, want %s", namespace, ns)
 	}
-	expect(1)
-	reserved.Store(0)
-	doubt(ns)
-	expect(0)
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
+	if left, _ := controller.waits.left(ns, time.Now()); left == 0 {
+		t.Error("the write in doubt gets no time to appear")
+	}
+}
+
+// Behaviour 54: while a write is under way in this process, others may be in others, and only their reservations
+// stand for them.
+func TestNamespaceIsNotCountedWhileWritesAreUnderWay(t *testing.T) {
+	for _, pending := range []quota.Amounts{{streamsName: 1}, {streamsName: 0}} {
+		controller, queue, client := idle(t, pending)
+		queue.Add(ns)
+		controller.next(t.Context(), queue)
+		counted := slices.ContainsFunc(client.Actions(), func(action clienttesting.Action) bool { return action.GetVerb() == "update" })
+		if want := pending[streamsName] == 0; counted != want {
+			t.Errorf("with %v pending, counted: %t, want %t", pending, counted, want)
+		}
 	}
 }
 
