@@ -38,7 +38,7 @@ func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 
 // Validate checks a signature.
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
-	return validation.ImageSignature(obj.(*imageapi.ImageSignature))
+	return validation.Bounded(validation.ImageSignature(obj.(*imageapi.ImageSignature)))
 }
 
 // Canonicalize has nothing to do.

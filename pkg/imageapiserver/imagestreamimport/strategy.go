@@ -9,6 +9,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/names"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/apis/image/validation"
 )
 
 // strategy prepares and checks requests.
@@ -29,7 +30,7 @@ func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 
 // Validate checks a request.
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
-	return validate(obj.(*imageapi.ImageStreamImport))
+	return validation.Bounded(validate(obj.(*imageapi.ImageStreamImport)))
 }
 
 // Canonicalize has nothing to do.

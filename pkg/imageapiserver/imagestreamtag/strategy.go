@@ -57,7 +57,7 @@ func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 // Validate checks a tag that is created.
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
 	tag := obj.(*imageapi.ImageStreamTag)
-	errs := validation.ImageStreamTag(tag)
+	errs := validation.Bounded(validation.ImageStreamTag(tag))
 	if tag.Tag == nil {
 		return append(errs, field.Required(field.NewPath("tag"), "say where the tag comes from"))
 	}
@@ -87,7 +87,7 @@ func (strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object) 
 // ValidateUpdate refuses changes of anything but annotations and the tag.
 func (strategy) ValidateUpdate(_ context.Context, obj, oldObj runtime.Object) field.ErrorList {
 	tag, old := obj.(*imageapi.ImageStreamTag), oldObj.(*imageapi.ImageStreamTag)
-	errs := validation.ImageStreamTag(tag)
+	errs := validation.Bounded(validation.ImageStreamTag(tag))
 	if !equality.Semantic.DeepEqual(fixedMeta(tag), fixedMeta(old)) {
 		errs = append(errs, field.Invalid(field.NewPath("metadata"), tag.Name, "only annotations and the tag can be changed; labels belong to the image stream"))
 	}

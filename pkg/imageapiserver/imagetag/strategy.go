@@ -57,7 +57,7 @@ func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 // Validate checks a tag that is created.
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
 	tag := obj.(*imageapi.ImageTag)
-	errs := validation.ImageTag(tag)
+	errs := validation.Bounded(validation.ImageTag(tag))
 	if tag.Spec == nil {
 		errs = append(errs, field.Required(field.NewPath("spec"), "say where the tag comes from"))
 	}
@@ -94,7 +94,7 @@ func (strategy) PrepareForUpdate(_ context.Context, obj, oldObj runtime.Object) 
 // ValidateUpdate refuses changes of anything but the spec.
 func (strategy) ValidateUpdate(_ context.Context, obj, oldObj runtime.Object) field.ErrorList {
 	tag, old := obj.(*imageapi.ImageTag), oldObj.(*imageapi.ImageTag)
-	errs := validation.ImageTag(tag)
+	errs := validation.Bounded(validation.ImageTag(tag))
 	if !equality.Semantic.DeepEqual(fixedMeta(tag), fixedMeta(old)) {
 		errs = append(errs, field.Invalid(field.NewPath("metadata"), tag.Name, "cannot be changed through a tag: it is that of the image stream"))
 	}
