@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/registry/test/secondregistry"
 )
 
 func dockerTag(name, from string) *imagev1.TagReference {
@@ -40,14 +41,15 @@ func (e *environment) applied(t *testing.T, namespace, resource, name, body stri
 	return answer, code, err
 }
 
-// Server-side apply of single tags creates stream and tag, replaces the tag, and keeps no owners.
+// Server-side apply of single tags creates stream and tag, replaces the tag, and keeps no owners. The tags are
+// references, so that no import changes the stream besides.
 // Behaviour 25.
 func testApplyTags(t *testing.T, e *environment) {
 	namespace := e.newNamespace(t)
 	streams := e.images.ImageV1().ImageStreams(namespace)
 	for resource, body := range map[string]string{
-		"imagestreamtags": `{"apiVersion":"image.alauda.io/v1","kind":"ImageStreamTag","metadata":{"name":"%s:v1","namespace":"` + namespace + `"},"tag":{"name":"v1","from":{"kind":"DockerImage","name":"example.test/app:%d"}}}`,
-		"imagetags":       `{"apiVersion":"image.alauda.io/v1","kind":"ImageTag","metadata":{"name":"%s:v1","namespace":"` + namespace + `"},"spec":{"name":"v1","from":{"kind":"DockerImage","name":"example.test/app:%d"}}}`,
+		"imagestreamtags": `{"apiVersion":"image.alauda.io/v1","kind":"ImageStreamTag","metadata":{"name":"%s:v1","namespace":"` + namespace + `"},"tag":{"name":"v1","reference":true,"from":{"kind":"DockerImage","name":"example.test/app:%d"}}}`,
+		"imagetags":       `{"apiVersion":"image.alauda.io/v1","kind":"ImageTag","metadata":{"name":"%s:v1","namespace":"` + namespace + `"},"spec":{"name":"v1","reference":true,"from":{"kind":"DockerImage","name":"example.test/app:%d"}}}`,
 	} {
 		name := resource + ":v1"
 		if _, code, err := e.applied(t, namespace, resource, name, fmt.Sprintf(body, resource, 0), true); err != nil || code != http.StatusCreated {
@@ -250,6 +252,17 @@ func testDryRun(t *testing.T, e *environment) {
 	if current, err = api.ImageStreams(namespace).Get(t.Context(), "app", metav1.GetOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	kept := &imagev1.ImageSignature{ObjectMeta: metav1.ObjectMeta{Name: image.Name + "@kept"}, Type: "AtomicImageV1", Content: []byte("kept")}
+	if _, err := api.ImageSignatures().Create(t.Context(), kept, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if image, err = api.Images().Get(t.Context(), image.Name, metav1.GetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := secondregistry.Start(t, secondregistry.Options{})
+	content := elsewhere.PushImage(t, "org/app", "v1", secondregistry.Image{})
+	e.configure(t, fmt.Sprintf("imageImport: {allowedHosts: [%q]}\n", elsewhere.Host))
+	defer e.configure(t, "")
 	before := e.state(t, namespace, image.Name)
 	dry := []string{metav1.DryRunAll}
 	created, updated, removed := metav1.CreateOptions{DryRun: dry}, metav1.UpdateOptions{DryRun: dry}, metav1.DeleteOptions{DryRun: dry}
@@ -306,6 +319,9 @@ func testDryRun(t *testing.T, e *environment) {
 		},
 		"delete itag":      func() error { return api.ImageTags(namespace).Delete(t.Context(), "app:v1", removed) },
 		"create signature": func() error { _, err := api.ImageSignatures().Create(t.Context(), signature, created); return err },
+		"delete signature": func() error { return api.ImageSignatures().Delete(t.Context(), kept.Name, removed) },
+		"import":           func() error { return e.dryImport(t, namespace, "app", elsewhere.Host+"/org/app:v1", created) },
+		"first import":     func() error { return e.dryImport(t, namespace, "dry", elsewhere.Host+"/org/app:v1", created) },
 	} {
 		if err := write(); err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -314,6 +330,34 @@ func testDryRun(t *testing.T, e *environment) {
 	if after := e.state(t, namespace, image.Name); after != before {
 		t.Errorf("dry runs changed\n%s\nto\n%s", before, after)
 	}
+	if _, err := api.Images().Get(t.Context(), content.Digest.String(), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the image of a dry import: %v, want NotFound", err)
+	}
+}
+
+// dryImport rehearses an import of one image, which must find it, as soon as the servers may speak to its
+// registry.
+func (e *environment) dryImport(t *testing.T, namespace, stream, from string, options metav1.CreateOptions) error {
+	request := &imagev1.ImageStreamImport{
+		ObjectMeta: metav1.ObjectMeta{Name: stream},
+		Spec: imagev1.ImageStreamImportSpec{Import: true, Images: []imagev1.ImageImportSpec{{
+			From: corev1.ObjectReference{Kind: "DockerImage", Name: from}, To: &corev1.LocalObjectReference{Name: "dry"},
+			ImportPolicy: imagev1.TagImportPolicy{Insecure: true},
+		}}},
+	}
+	var refused error
+	e.eventually(t, "dry import", func(ctx context.Context) error {
+		answer, err := e.images.ImageV1().ImageStreamImports(namespace).Create(ctx, request, options)
+		if err != nil {
+			refused = err
+			return nil
+		}
+		if item := answer.Status.Images[0]; item.Status.Status != metav1.StatusSuccess || item.Image == nil {
+			return fmt.Errorf("status %+v", item.Status)
+		}
+		return nil
+	})
+	return refused
 }
 
 // requireReference passes the refusal of an image without pull spec: it was checked, which is all that a dry run is for.
