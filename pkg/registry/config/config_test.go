@@ -3,6 +3,8 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +101,9 @@ func TestErrorsNameTheKey(t *testing.T) {
 		{"realm with a path", strings.Replace(minimal, "alauda: {", "alauda: {auth: {tokenrealm: 'https://a/b'}, ", 1), "alauda.auth.tokenrealm"},
 		{"key without certificate", minimal + "http: {tls: {key: x}}", "http.tls"},
 		{"bad pattern", minimal + "validation: {manifests: {urls: {deny: ['(']}}}", "validation.manifests.urls"},
+		{"bad network", strings.Replace(minimal, "alauda: {", "alauda: {pullthrough: {deniedcidrs: [10.0.0.1]}, ", 1), "alauda.pullthrough.deniedcidrs"},
+		{"mirrors of nothing", strings.Replace(minimal, "alauda: {", "alauda: {pullthrough: {mirrors: [{mirrors: [a]}]}, ", 1), "alauda.pullthrough.mirrors"},
+		{"bad mirror policy", strings.Replace(minimal, "alauda: {", "alauda: {pullthrough: {mirrors: [{source: a, mirrorSourcePolicy: Never}]}, ", 1), "mirrorSourcePolicy"},
 		{"not YAML", "version: [", "yaml"},
 		{"wrong type", minimal + "tags: {maxtags: many}", "maxtags"},
 	}
@@ -150,5 +155,24 @@ func TestPathOrder(t *testing.T) {
 	t.Setenv(PathVariable, "/env.yml")
 	if Path("") != "/env.yml" || Path("/arg.yml") != "/arg.yml" {
 		t.Errorf("the argument must win over the environment, and that over the default")
+	}
+}
+
+// Behaviour 75: the operator copies the settings of imports as they are written there.
+func TestPullThroughFollowsTheVariablesOfTheOperator(t *testing.T) {
+	t.Setenv("REGISTRY_ALAUDA_PULLTHROUGH_MIRRORS", `[{"insecure":true,"mirrorSourcePolicy":"NeverContactSource","mirrors":["mirror.test:5000/team"],"source":"quay.io/team"}]`)
+	t.Setenv("REGISTRY_ALAUDA_PULLTHROUGH_DENIEDCIDRS", `[]`)
+	t.Setenv("REGISTRY_ALAUDA_PULLTHROUGH_ALLOWEDHOSTS", `["a.test:1"]`)
+	c, warnings, err := Parse([]byte(minimal))
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%v, warnings %v", err, warnings)
+	}
+	got := c.Alauda.PullThrough
+	want := MirrorRule{Source: "quay.io/team", Mirrors: []string{"mirror.test:5000/team"}, Insecure: true, MirrorSourcePolicy: "NeverContactSource"}
+	if len(got.Mirrors) != 1 || !reflect.DeepEqual(got.Mirrors[0], want) {
+		t.Errorf("mirrors are %+v, want %+v", got.Mirrors, want)
+	}
+	if len(got.DeniedCIDRs) != 0 || !slices.Equal(got.AllowedHosts, []string{"a.test:1"}) || !got.Mirror {
+		t.Errorf("got %+v", got)
 	}
 }

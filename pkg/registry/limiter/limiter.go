@@ -28,6 +28,8 @@ type Limiter struct {
 
 	waiting atomic.Int64
 	running atomic.Int64
+	// background counts the slots of TryAcquire.
+	background atomic.Int64
 }
 
 // New returns a Limiter: running slots (0 is no limit), places in the queue, and the
@@ -72,8 +74,9 @@ func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// TryAcquire takes a slot if one is free and nobody waits for it. The returned function
-// gives it back and must be called once.
+// TryAcquire takes a slot for work that nobody waits for, if one is free and nobody else
+// wants it. Such work has half of the slots at most, or one of one: it may last for hours.
+// The returned function gives the slot back and must be called once.
 func (l *Limiter) TryAcquire() (release func(), ok bool) {
 	if l.slots == nil {
 		return l.run(func() {}), true
@@ -81,10 +84,18 @@ func (l *Limiter) TryAcquire() (release func(), ok bool) {
 	if l.waiting.Load() > 0 {
 		return nil, false
 	}
+	if l.background.Add(1) > int64(max(cap(l.slots)/2, 1)) {
+		l.background.Add(-1)
+		return nil, false
+	}
 	select {
 	case l.slots <- struct{}{}:
-		return l.run(func() { <-l.slots }), true
+		return l.run(func() {
+			<-l.slots
+			l.background.Add(-1)
+		}), true
 	default:
+		l.background.Add(-1)
 		return nil, false
 	}
 }

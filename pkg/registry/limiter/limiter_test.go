@@ -69,3 +69,26 @@ func TestNoQueueRefusesAtOnce(t *testing.T) {
 		t.Errorf("free slot refused: %v", err)
 	}
 }
+
+// Behaviour 67: copies in the background leave room for pushes.
+func TestWorkInTheBackgroundTakesHalfOfTheSlots(t *testing.T) {
+	for slots, want := range map[int]int{1: 1, 2: 1, 3: 1, 8: 4} {
+		l := New(slots, 0, 0)
+		var releases []func()
+		for range slots {
+			if release, ok := l.TryAcquire(); ok {
+				releases = append(releases, release)
+			}
+		}
+		if len(releases) != want {
+			t.Errorf("%d of %d slots were taken, want %d", len(releases), slots, want)
+		}
+		releases[0]()
+		if _, ok := l.TryAcquire(); !ok {
+			t.Errorf("of %d slots a free one was refused", slots)
+		}
+	}
+	if _, ok := New(0, 0, 0).TryAcquire(); !ok {
+		t.Error("without a limit there is always room")
+	}
+}
