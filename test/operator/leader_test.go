@@ -9,12 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
-	"image.alauda.io/registry/pkg/operator/app"
+	"image.alauda.io/registry/pkg/leader"
 )
 
 // leaseTimes let a standby look often, and a leader be slow for a while.
-func leaseTimes() app.LeaseTimes {
-	return app.LeaseTimes{Duration: 30 * time.Second, Renew: 20 * time.Second, Retry: 500 * time.Millisecond}
+func leaseTimes() leader.Times {
+	return leader.Times{Duration: 30 * time.Second, Renew: 20 * time.Second, Retry: 500 * time.Millisecond}
 }
 
 func (w *writes) times() (leases int, last time.Time) {

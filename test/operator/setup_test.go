@@ -38,6 +38,7 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/client-go/clientset/versioned"
 	"image.alauda.io/registry/manifests"
+	"image.alauda.io/registry/pkg/leader"
 	"image.alauda.io/registry/pkg/operator/app"
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/render"
@@ -206,7 +207,7 @@ func (c *cluster) read(data []byte, err error) [][]byte {
 
 // operator runs the operator until the test ends, or until the returned function is called. With an identity
 // it takes part in the election of a leader.
-func (c *cluster) operator(lease app.LeaseTimes, identity string, writes *writes) (stop func()) {
+func (c *cluster) operator(lease leader.Times, identity string, writes *writes) (stop func()) {
 	c.t.Helper()
 	config := rest.CopyConfig(c.account)
 	config.Wrap(writes.wrap)

@@ -2,22 +2,13 @@ package controllers
 
 import (
 	"context"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"k8s.io/utils/ptr"
+
+	"image.alauda.io/registry/pkg/leader"
 )
 
 func TestSelection(t *testing.T) {
@@ -73,7 +64,7 @@ func TestOneWorksAndTheNextTakesOver(t *testing.T) {
 		go func() {
 			ended <- Run(ctx, Options{
 				Kube: kube, Namespace: "ns", Identity: name, LeaderElect: true,
-				LeaseDuration: time.Minute, RenewDeadline: 30 * time.Second, RetryPeriod: 10 * time.Millisecond,
+				Times: leader.Times{Duration: time.Minute, Renew: 30 * time.Second, Retry: 10 * time.Millisecond},
 			}, []Controller{&worker{&working, &most, started, name}})
 		}()
 		return ended
@@ -100,96 +91,5 @@ func TestOneWorksAndTheNextTakesOver(t *testing.T) {
 	}
 	if most.Load() != 1 {
 		t.Errorf("%d worked at the same time", most.Load())
-	}
-}
-
-// leaseServer keeps one lease, and answers nothing while it hangs.
-type leaseServer struct {
-	mu      sync.Mutex
-	stored  []byte
-	hanging bool
-}
-
-func (s *leaseServer) hang() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hanging = true
-}
-
-func (s *leaseServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.hanging:
-		s.mu.Unlock()
-		<-r.Context().Done()
-		s.mu.Lock()
-		return
-	case r.Method != http.MethodGet:
-		s.stored = body
-	case s.stored == nil:
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(s.stored)
-}
-
-// A leader that cannot renew its lease must have ended before the next one may begin.
-func TestALostLeaseEndsTheWorkBeforeTheNextLeaderBegins(t *testing.T) {
-	const leaseDuration, renewDeadline = 3 * time.Second, 2 * time.Second
-	leases := &leaseServer{}
-	server := httptest.NewServer(leases)
-	defer server.Close()
-	kube, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var working, most atomic.Int32
-	started := make(chan string, 10)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- Run(ctx, Options{
-			Kube: kube, Namespace: "ns", Identity: "first", LeaderElect: true,
-			LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: 50 * time.Millisecond,
-		}, []Controller{&worker{&working, &most, started, "first"}})
-	}()
-	<-started
-	leases.hang()
-	err = wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, leaseDuration, true, func(context.Context) (bool, error) {
-		return working.Load() == 0, nil
-	})
-	if err != nil {
-		t.Errorf("still at work %s after the last answer, when others may lead", leaseDuration)
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Another leader keeps what it has taken over.
-func TestOnlyTheOwnLeaseIsReleased(t *testing.T) {
-	for holder, want := range map[string]string{"self": "", "other": "other"} {
-		kube := fake.NewClientset(&coordinationv1.Lease{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: LeaseName},
-			Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder},
-		})
-		lock, err := resourcelock.New(resourcelock.LeasesResourceLock, "ns", LeaseName, kube.CoreV1(), kube.CoordinationV1(), resourcelock.ResourceLockConfig{Identity: "self"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := giveUp(t.Context(), lock, Options{Identity: "self", RenewDeadline: time.Minute}); err != nil {
-			t.Fatal(err)
-		}
-		lease, err := kube.CoordinationV1().Leases("ns").Get(t.Context(), LeaseName, metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := ptr.Deref(lease.Spec.HolderIdentity, ""); got != want {
-			t.Errorf("lease of %q: then held by %q, want %q", holder, got, want)
-		}
 	}
 }

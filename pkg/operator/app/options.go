@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/leader"
 	"image.alauda.io/registry/pkg/operator/render"
 	"image.alauda.io/registry/pkg/version"
 )
@@ -30,7 +31,7 @@ type Options struct {
 	// Identity tells the holders of the lease apart.
 	Identity string
 	// Lease has no flags: the defaults suit every cluster.
-	Lease    LeaseTimes
+	Lease    leader.Times
 	Settings render.Settings
 }
 
