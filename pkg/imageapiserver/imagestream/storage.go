@@ -16,6 +16,7 @@ import (
 
 	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/clienterrors"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/lastref"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
 	"image.alauda.io/registry/pkg/imageapiserver/quota"
@@ -176,7 +177,7 @@ func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectI
 	var obj runtime.Object
 	var created bool
 	err := passage.run(ctx, func() (err error) {
-		obj, created, err = r.Store.Update(ctx, name, ClientErrors(info), passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
+		obj, created, err = r.Store.Update(ctx, name, clienterrors.Of(info), passage.onCreate(create), passage.onUpdate(update), forceCreate, options)
 		return err
 	})
 	if err != nil {

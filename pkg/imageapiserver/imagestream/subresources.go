@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
+	"image.alauda.io/registry/pkg/imageapiserver/clienterrors"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/layers"
 )
 
@@ -61,7 +62,7 @@ func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedO
 	var obj runtime.Object
 	var created bool
 	err := passage.run(ctx, func() (err error) {
-		obj, created, err = r.streams.status.Update(ctx, name, ClientErrors(info), create, passage.onUpdate(guarded), false, options)
+		obj, created, err = r.streams.status.Update(ctx, name, clienterrors.Of(info), create, passage.onUpdate(guarded), false, options)
 		return err
 	})
 	if err != nil {
