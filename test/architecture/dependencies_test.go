@@ -30,7 +30,7 @@ var directDependencies = []string{
 	"go.etcd.io/etcd/client/v3", // tests compact a real etcd under the storage
 	"go.uber.org/zap",
 	"go.yaml.in/yaml/v2", // environment variables of the registry are YAML scalars in the dialect of distribution's configuration
-	"golang.org/x/net", // which hosts belong to one registrable domain, for credentials; the list of public suffixes is nothing to copy
+	"golang.org/x/net",   // which hosts belong to one registrable domain, for credentials; the list of public suffixes is nothing to copy
 	"golang.org/x/sync",
 	"golang.org/x/sys",
 	"golang.org/x/time",
