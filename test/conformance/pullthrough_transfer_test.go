@@ -237,3 +237,38 @@ func TestAReadOnlyRegistryKeepsNothing(t *testing.T) {
 		t.Errorf("the storage has %v (%v)", found, err)
 	}
 }
+
+// Pulls of one namespace from a source that never answers leave room for others.
+func TestASilentSourceDoesNotBlockOtherNamespaces(t *testing.T) {
+	e := start(t, reachable)
+	silent, good := secondregistry.Start(t, secondregistry.Options{}), secondregistry.Start(t, secondregistry.Options{})
+	for i := range 20 {
+		image := silent.PushImage(t, "app", "", secondregistry.Image{Seed: fmt.Sprint(i)})
+		e.add(imported{repository: "team/app", tag: fmt.Sprint(i), source: silent, path: "app", image: image, insecure: true})
+	}
+	image := good.PushImage(t, "app", "", secondregistry.Image{})
+	e.add(imported{repository: "elsewhere/app", tag: "v1", source: good, path: "app", image: image, insecure: true})
+	ctx, release := context.WithCancel(t.Context())
+	silent.Answer("", "/v2/app/manifests/**", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-ctx.Done():
+		case <-r.Context().Done():
+		}
+		w.WriteHeader(http.StatusNotFound)
+	})
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer release()
+	for i := range 20 {
+		clients.Go(func() {
+			if answer, err := e.tryOpen("/v2/team/app/manifests/" + fmt.Sprint(i)); err == nil {
+				answer.Body.Close()
+			}
+		})
+	}
+	eventually(t, "the silent source is asked", func() bool { return silent.Count("GET", "/v2/app/manifests/**") >= 4 })
+	e.do(call{method: "GET", path: "/v2/elsewhere/app/manifests/v1", token: otherToken}).want(200)
+	if n := silent.Count("GET", "/v2/app/manifests/**"); n > 4 {
+		t.Errorf("%d manifests were being fetched for one namespace", n)
+	}
+}
