@@ -290,7 +290,7 @@ func TestTagsLeaveOutWhatSpeaksOfTheStreamsFields(t *testing.T) {
 	env := grouptest.New(t)
 	stream := grouptest.Stream(ns, "app", grouptest.Tag("v1", "", "", ""))
 	stream.Annotations = map[string]string{"note": "kept", corev1.LastAppliedConfigAnnotation: "{}"}
-	stream.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "image.alauda.io/v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}}
+	stream.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "image.alauda.io/v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}")}}
 	env.CreateStream(stream)
 	obj, err := storage(env).Get(env.Request("alice", ns, "imagetags"), "app:v1", &metav1.GetOptions{})
 	if err != nil {

@@ -23,7 +23,7 @@ func TestThisRegistryHasNoMirrors(t *testing.T) {
 	if len(got) != 2 || got[0].Source != "docker.io" || got[1].Source != "registry.svc" {
 		t.Errorf("mirrors are %+v, want those of docker.io and registry.svc", got)
 	}
-	if settings() != settings() {
+	if first, second := settings(), settings(); first != second {
 		t.Error("the same configuration gave other settings")
 	}
 	before := settings()

@@ -278,7 +278,7 @@ func TestUnmanagedKeepsWhatWasChangedInRegistrations(t *testing.T) {
 	owns := func(object *unstructured.Unstructured, fields string) *unstructured.Unstructured {
 		object.SetManagedFields([]metav1.ManagedFieldsEntry{{
 			Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: object.GetAPIVersion(), FieldsType: "FieldsV1",
-			FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+			FieldsV1: metav1.NewFieldsV1(fields),
 		}})
 		return object
 	}

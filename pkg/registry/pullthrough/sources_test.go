@@ -128,7 +128,8 @@ func TestOnlyWhatImagesConsistOfMayBeAskedFor(t *testing.T) {
 }
 
 func TestInstallationsDiffer(t *testing.T) {
-	if Installation("a") == Installation("b") || Installation("a") != Installation("a") || Installation("a") == "a" {
+	first, again := Installation("a"), Installation("a")
+	if first == Installation("b") || first != again || first == "a" {
 		t.Error("the identity must follow from the secret, and not tell it")
 	}
 }

@@ -46,7 +46,7 @@ func Claims(manager, field string, spec *imageapi.TagReference) ([]metav1.Manage
 		Operation:  metav1.ManagedFieldsOperationApply,
 		APIVersion: imagev1.SchemeGroupVersion.String(),
 		FieldsType: "FieldsV1",
-		FieldsV1:   &metav1.FieldsV1{Raw: encoded.Bytes()},
+		FieldsV1:   metav1.NewFieldsV1(encoded.String()),
 	}}, nil
 }
 
