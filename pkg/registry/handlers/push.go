@@ -24,6 +24,8 @@ type push struct {
 	canonical map[digest.Digest]digest.Digest
 	// asked are the blobs that sources were asked for.
 	asked map[digest.Digest]bool
+	// visited is what was looked at below the children of an index.
+	visited map[digest.Digest]bool
 	// blobs and children are the named digests that are readable here.
 	blobs, children []digest.Digest
 }

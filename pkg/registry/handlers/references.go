@@ -98,7 +98,7 @@ func unknownReferences(unknown []digest.Digest) error {
 
 // look checks all references once, with a fresh view of the repository.
 func (p *push) look(ctx context.Context) ([]digest.Digest, error) {
-	p.blobs, p.children = nil, nil
+	p.blobs, p.children, p.visited = nil, nil, map[digest.Digest]bool{}
 	missing := map[digest.Digest]bool{}
 	scope := membership.New(p.API, p.Store, p.req.route.Name)
 	var group errgroup.Group
@@ -206,8 +206,8 @@ func (p *push) obtain(ctx context.Context, scope *membership.Scope, once *sync.M
 }
 
 // findChild applies the rules for children of an index. One that is in the store but
-// not readable here is unknown in any case: an index must not open what belongs to
-// others.
+// not readable here is unknown in any case, and so is one of which something below is
+// not: an index must not open what belongs to others.
 func (p *push) findChild(ctx context.Context, scope *membership.Scope, once *sync.Mutex, child v1.Descriptor) (bool, error) {
 	once.Lock()
 	canonical, err := scope.Manifest(ctx, child.Digest)
@@ -221,6 +221,9 @@ func (p *push) findChild(ctx context.Context, scope *membership.Scope, once *syn
 	if _, err := p.Store.Rely(ctx, canonical); errors.Is(err, store.ErrNotFound) {
 		return !p.childRequired(child), nil
 	} else if err != nil {
+		return false, err
+	}
+	if proven, err := p.proven(ctx, scope, once, canonical, maxProofDepth); err != nil || !proven {
 		return false, err
 	}
 	p.found(&p.children, child.Digest, canonical)
