@@ -76,7 +76,7 @@ func (s *Service) Open(ctx context.Context, r Request) (*Content, error) {
 	if !s.options.Mirror {
 		return s.direct(ctx, &r, list)
 	}
-	d, reader := s.share(&r, layers, list, true)
+	d, reader := s.share(&r, layers, list, forReader)
 	if d == nil {
 		return s.direct(ctx, &r, list)
 	}
@@ -92,7 +92,7 @@ func (s *Service) Open(ctx context.Context, r Request) (*Content, error) {
 	if reader != nil {
 		return &Content{Body: body, Size: d.size}, nil
 	}
-	info, err := d.wait(ctx)
+	info, err := s.waitLate(ctx, d)
 	switch {
 	case err == nil:
 		return &Content{Stored: &info}, nil
@@ -100,6 +100,13 @@ func (s *Service) Open(ctx context.Context, r Request) (*Content, error) {
 		return nil, ctx.Err()
 	}
 	return s.direct(ctx, &r, list)
+}
+
+// waitLate waits for the end of a download that cannot be read along, but not for long.
+func (s *Service) waitLate(ctx context.Context, d *download) (store.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Limits.Late)
+	defer cancel()
+	return d.wait(ctx)
 }
 
 // direct reads a blob for one client alone.
@@ -130,7 +137,7 @@ func (s *Service) OpenRange(ctx context.Context, r Request, part Range) (*Conten
 		return nil, err
 	}
 	if s.options.Mirror {
-		s.share(&r, layers, list, false)
+		s.share(&r, layers, list, forNobody)
 	}
 	if blob.ContentRange == "" {
 		return &Content{Size: blob.Size, Body: withCloser{&careful{reader: blob.Body, limit: -1}, blob.Body}}, nil
@@ -183,7 +190,7 @@ func (s *Service) Obtain(ctx context.Context, r Request) (store.Info, error) {
 	later := func(cause error) error {
 		return apierror.Unavailable(cause, "blob %s is still being fetched from its source, try again", r.Digest).WithRetryAfter(10 * time.Second)
 	}
-	d, _ := s.share(&r, layers, list, false)
+	d, _ := s.share(&r, layers, list, forPush)
 	if d == nil {
 		return store.Info{}, later(errNotKept)
 	}

@@ -44,9 +44,22 @@ type download struct {
 	refused error
 }
 
-// share finds the download of a blob or starts it, and with along makes a reader of it.
+// purpose is whom a download is for.
+type purpose int
+
+const (
+	// forNobody: the blob is to be kept for later.
+	forNobody purpose = iota
+	// forReader: a client reads along.
+	forReader
+	// forPush: a push waits, which has a slot of the limiter itself.
+	forPush
+)
+
+// share finds the download of a blob or starts it, and makes a reader of it for a client.
 // Without room for a download the result is nil.
-func (s *Service) share(r *Request, layers *imagev1.ImageStreamLayers, list []source, along bool) (*download, *follower) {
+func (s *Service) share(r *Request, layers *imagev1.ImageStreamLayers, list []source, whom purpose) (*download, *follower) {
+	along := whom == forReader
 	key := r.Name.String() + " " + r.Digest.String()
 	d := s.downloads
 	d.mu.Lock()
@@ -70,7 +83,10 @@ func (s *Service) share(r *Request, layers *imagev1.ImageStreamLayers, list []so
 		return nil, nil
 	}
 	release, ok := s.options.Writes.TryAcquire()
-	if !ok {
+	switch {
+	case !ok && whom == forPush:
+		release = func() {}
+	case !ok:
 		leave()
 		return nil, nil
 	}

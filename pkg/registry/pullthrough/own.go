@@ -105,11 +105,11 @@ func (s *Service) mark(name route.Name) string {
 // checkLoop refuses a question that was here before. The digest of a question never
 // changes on its way, so the repository says enough.
 func (s *Service) checkLoop(r *Request) error {
-	size := 0
-	for _, value := range r.Passed {
-		size += len(value)
-	}
-	if slices.Contains(r.Passed, s.mark(r.Name)) || len(r.Passed) > maxPassed || size > maxPassedBytes {
+	// A proxy may have joined the values; marks have no commas.
+	joined := strings.Join(r.Passed, ",")
+	passed := strings.Split(joined, ",")
+	here := slices.ContainsFunc(passed, func(value string) bool { return strings.TrimSpace(value) == s.mark(r.Name) })
+	if here || len(passed) > maxPassed || len(joined) > maxPassedBytes {
 		return apierror.New(http.StatusServiceUnavailable, apierror.CodeUnavailable,
 			"loop detected: the source of %s leads back to this registry", r.Name)
 	}

@@ -74,6 +74,9 @@ type Limits struct {
 	// Patience is how long a download waits for readers that are slower than its source,
 	// all in all. Who is left behind goes on from the storage.
 	Patience time.Duration
+	// Late is how long who came too late to read along waits for the end of a download
+	// before it makes its own: proxies and clients give up on an answer that stands still.
+	Late time.Duration
 	// Downloads and NamespaceDownloads are copies into the storage at a time.
 	Downloads, NamespaceDownloads int
 	// Manifests and NamespaceManifests are manifests in the making at a time.
@@ -94,7 +97,7 @@ type Limits struct {
 // DefaultLimits are those of a registry with a few hundred MiB of memory.
 func DefaultLimits() Limits {
 	return Limits{
-		Window: 2 << 20, Patience: 30 * time.Second, Downloads: 32, NamespaceDownloads: 8,
+		Window: 2 << 20, Patience: 30 * time.Second, Late: 20 * time.Second, Downloads: 32, NamespaceDownloads: 8,
 		Manifests: 16, NamespaceManifests: 4, Sources: 16, Search: time.Minute, Obtain: 30 * time.Second,
 		SlowestCopy: 64 << 10, GraceOfCopy: 15 * time.Minute, Pause: 30 * time.Second,
 	}
@@ -108,7 +111,7 @@ func (o *Options) Validate() error {
 		return errors.New("pull-through: client, secrets, store, limiter, observer, log and clock are required")
 	case o.ServerAddr == "" || o.Installation == "":
 		return errors.New("pull-through: the registry's own address and identity are required")
-	case l.Window <= 0 || l.Patience < 0 || l.Downloads <= 0 || l.NamespaceDownloads <= 0 || l.Manifests <= 0 || l.NamespaceManifests <= 0 ||
+	case l.Window <= 0 || l.Patience < 0 || l.Late <= 0 || l.Downloads <= 0 || l.NamespaceDownloads <= 0 || l.Manifests <= 0 || l.NamespaceManifests <= 0 ||
 		l.Sources <= 0 || l.Search <= 0 || l.Obtain <= 0 || l.SlowestCopy <= 0 || l.GraceOfCopy <= 0 || l.Pause < 0:
 		return errors.New("pull-through: every limit must be positive")
 	}

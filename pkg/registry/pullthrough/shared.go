@@ -9,8 +9,8 @@ import (
 )
 
 // shared is one client's view of a download. While it keeps up it reads along; when it
-// falls behind, it goes on from the storage as soon as the blob is there; when the blob
-// will not be there, from the source.
+// falls behind, it goes on from the storage if the blob is there soon, else from the
+// source.
 type shared struct {
 	service  *Service
 	ctx      context.Context //nolint:containedctx // io.Reader has no room for it
@@ -51,7 +51,7 @@ func (c *shared) Close() error {
 }
 
 func (c *shared) goOn(offset int64) (io.ReadCloser, error) {
-	info, err := c.download.wait(c.ctx)
+	info, err := c.service.waitLate(c.ctx, c.download)
 	if err == nil {
 		content, err := c.service.options.Store.Open(c.ctx, info)
 		if err != nil {
