@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -143,6 +144,41 @@ func TestAPushWithTheOnlySlotObtainsABlob(t *testing.T) {
 	if info, err := s.Obtain(t.Context(), wishFor(source, layer)); err != nil || info.Size != int64(len(layer)) {
 		t.Errorf("%+v, %v", info, err)
 	}
+}
+
+// All namespaces share the rate at which a registry may be asked: none may have many
+// questions in the line.
+func TestQuestionsOfANamespaceAreBounded(t *testing.T) {
+	source := secondregistry.Start(t, secondregistry.Options{})
+	layer := []byte("a small layer")
+	s := newService(t, limiter.New(0, 0, 0), func(l *Limits) { l.NamespaceQuestions = 2 })
+	ctx, release := context.WithCancel(t.Context())
+	t.Cleanup(release)
+	asked := make(chan struct{}, 10)
+	source.Answer("HEAD", "/v2/app/blobs/**", func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		select {
+		case <-ctx.Done():
+		case <-r.Context().Done():
+		}
+	})
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer release()
+	for range 2 {
+		clients.Go(func() { _, _ = s.Stat(ctx, wishFor(source, layer)) })
+	}
+	<-asked
+	<-asked
+	waiting, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Stat(waiting, wishFor(source, layer)); err == nil || len(asked) > 0 {
+		t.Errorf("a third question was asked at the same time: %v", err)
+	}
+	other := wishFor(source, layer)
+	other.Name.Namespace = "elsewhere"
+	clients.Go(func() { _, _ = s.Stat(ctx, other) })
+	<-asked
 }
 
 // Whatever joins the values of a header on the way must not hide a loop.

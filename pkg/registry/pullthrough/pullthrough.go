@@ -81,6 +81,9 @@ type Limits struct {
 	Downloads, NamespaceDownloads int
 	// Manifests and NamespaceManifests are manifests in the making at a time.
 	Manifests, NamespaceManifests int
+	// Questions and NamespaceQuestions are searches at a time: all namespaces share the
+	// rate at which a registry may be asked.
+	Questions, NamespaceQuestions int
 	// Sources is how many repositories are asked for one digest.
 	Sources int
 	// Search is the time for all questions about one manifest or size.
@@ -98,7 +101,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Window: 2 << 20, Patience: 30 * time.Second, Late: 20 * time.Second, Downloads: 32, NamespaceDownloads: 8,
-		Manifests: 16, NamespaceManifests: 4, Sources: 16, Search: time.Minute, Obtain: 30 * time.Second,
+		Manifests: 16, NamespaceManifests: 4, Questions: 256, NamespaceQuestions: 32, Sources: 16, Search: time.Minute, Obtain: 30 * time.Second,
 		SlowestCopy: 64 << 10, GraceOfCopy: 15 * time.Minute, Pause: 30 * time.Second,
 	}
 }
@@ -111,7 +114,7 @@ func (o *Options) Validate() error {
 		return errors.New("pull-through: client, secrets, store, limiter, observer, log and clock are required")
 	case o.ServerAddr == "" || o.Installation == "":
 		return errors.New("pull-through: the registry's own address and identity are required")
-	case l.Window <= 0 || l.Patience < 0 || l.Late <= 0 || l.Downloads <= 0 || l.NamespaceDownloads <= 0 || l.Manifests <= 0 || l.NamespaceManifests <= 0 ||
+	case l.Window <= 0 || l.Patience < 0 || l.Late <= 0 || l.Downloads <= 0 || l.NamespaceDownloads <= 0 || l.Manifests <= 0 || l.NamespaceManifests <= 0 || l.Questions <= 0 || l.NamespaceQuestions <= 0 ||
 		l.Sources <= 0 || l.Search <= 0 || l.Obtain <= 0 || l.SlowestCopy <= 0 || l.GraceOfCopy <= 0 || l.Pause < 0:
 		return errors.New("pull-through: every limit must be positive")
 	}
@@ -141,6 +144,7 @@ type Service struct {
 	repositories *repositories
 	manifests    manifestFlights
 	manifestGate *gate
+	questions    *gate
 	downloads    *downloads
 
 	// base ends with the process, work are the goroutines below it.
@@ -159,6 +163,7 @@ func New(options Options) (*Service, error) {
 		keyrings:     newKeyrings(options),
 		manifests:    manifestFlights{running: map[string]*manifestFlight{}},
 		manifestGate: newGate(options.Limits.Manifests, options.Limits.NamespaceManifests),
+		questions:    newGate(options.Limits.Questions, options.Limits.NamespaceQuestions),
 		downloads:    newDownloads(newGate(options.Limits.Downloads, options.Limits.NamespaceDownloads)),
 	}
 	s.repositories = newRepositories(s)

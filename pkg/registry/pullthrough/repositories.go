@@ -79,6 +79,12 @@ func search[T any](ctx context.Context, s *Service, r *Request, list []source, o
 	if err := s.checkLoop(r); err != nil {
 		return none, err
 	}
+	leave, err := s.questions.enter(ctx, r.Name.Namespace)
+	if err != nil {
+		return none, apierror.New(http.StatusTooManyRequests, apierror.CodeTooManyRequests,
+			"too many questions to other registries for namespace %s, try again", r.Name.Namespace).WithRetryAfter(apierror.DefaultRetryAfter)
+	}
+	defer leave()
 	var failures []failure
 	for _, from := range s.repositories.sorted(r.Name, r.Digest, list) {
 		start := s.options.Now()
