@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"image.alauda.io/registry/pkg/imageapiserver/apigroup/grouptest"
 	"image.alauda.io/registry/pkg/imageapiserver/imagestream/repository"
@@ -56,6 +57,8 @@ func TestCompletionReadsTheInternalRegistryWithTheOwnToken(t *testing.T) {
 	recorded.DockerImageReference = registry.Host + "/team-a/app@" + recorded.Name
 	recorded.DockerImageManifestMediaType = index.MediaType
 	env.Push("team-a", "app", "v1", recorded)
+	// The library stamps what is created by the real clock, which may be a second ahead already.
+	env.Clock.Step(time.Hour)
 	if err := c.complete(t.Context(), recorded.Name); err != nil {
 		t.Fatal(err)
 	}
