@@ -104,6 +104,7 @@ func parallelPushes(t *testing.T, e *environment) {
 // Behaviour image-api 53: each name; what two streams share counts once; deletions give back.
 func names(t *testing.T, e *environment) {
 	ns := e.namespace(t)
+	e.waitForControllerManager(t)
 	e.quota(t, ns, "q", streamsName, "2", countName, "2", imagesName, "2", tagsName, "3")
 	client := e.replicas[1]
 	e.stream(t, ns, "app")

@@ -15,12 +15,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
 	imagev1 "image.alauda.io/api/image/v1"
@@ -184,6 +186,40 @@ func (e *environment) used(t *testing.T, ns, name string, resourceName corev1.Re
 		}
 		if amount, found := current.Status.Used[resourceName]; !found || amount.Value() != want {
 			return fmt.Errorf("used is %v", current.Status.Used)
+		}
+		return nil
+	})
+}
+
+// waitForControllerManager waits until kube-controller-manager watches image streams: it looks every half minute
+// for kinds that are new, and what is deleted before it does not count until minutes later.
+func (e *environment) waitForControllerManager(t *testing.T) {
+	t.Helper()
+	const ns = "controller-manager-watches"
+	imageapi.CreateNamespace(t, e.Kube, ns)
+	e.quota(t, ns, "q", countName, "1000")
+	counted := 0
+	imageapi.Eventually(t, "kube-controller-manager counts image streams", func(ctx context.Context) error {
+		streams := e.replicas[0].ImageV1().ImageStreams(ns)
+		if _, err := streams.Create(ctx, &imagev1.ImageStream{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+		if err := streams.Delete(ctx, "probe", metav1.DeleteOptions{}); err != nil {
+			return err
+		}
+		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 3*time.Second, true, func(ctx context.Context) (bool, error) {
+			current, err := e.Kube.CoreV1().ResourceQuotas(ns).Get(ctx, "q", metav1.GetOptions{})
+			if err != nil {
+				return false, err
+			}
+			used := current.Status.Used[countName]
+			return used.IsZero(), nil
+		})
+		if err != nil {
+			return fmt.Errorf("a deleted stream is still counted: %w", err)
+		}
+		if counted++; counted < 2 {
+			return errors.New("once is not enough: a new quota is counted anyway")
 		}
 		return nil
 	})

@@ -16,7 +16,7 @@ type Index struct {
 	mu         sync.RWMutex
 	namespaces map[string]*namespaceUsage
 	synced     atomic.Pointer[func() bool]
-	changed    []func(namespace string, grew bool)
+	changed    []func(namespace string, change Amounts)
 }
 
 // namespaceUsage is what one namespace uses.
@@ -35,9 +35,9 @@ type streamUsage struct {
 // NewIndex makes an index that knows nothing until it is fed.
 func NewIndex() *Index { return &Index{namespaces: map[string]*namespaceUsage{}} }
 
-// OnChange calls fn for each namespace whose usage has changed, and says
-// whether any of it grew. It must be called before Feed; fn must not block.
-func (i *Index) OnChange(fn func(namespace string, grew bool)) {
+// OnChange calls fn for each namespace whose usage has changed, and says by how
+// much. It must be called before Feed; fn must not block.
+func (i *Index) OnChange(fn func(namespace string, change Amounts)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.changed = append(i.changed, fn)
@@ -96,27 +96,29 @@ func (i *Index) put(obj any) {
 	listeners, change := i.changed, namespace.amounts().minus(before)
 	i.mu.Unlock()
 	if !change.zero() {
-		tell(listeners, stream.Namespace, !change.positive().zero())
+		tell(listeners, stream.Namespace, change)
 	}
 }
 
 func (i *Index) remove(namespaceName, name string) {
 	i.mu.Lock()
-	namespace := i.namespaces[namespaceName]
+	namespace, change := i.namespaces[namespaceName], Amounts{}
 	if namespace != nil {
+		before := namespace.amounts()
 		namespace.drop(name)
+		change = namespace.amounts().minus(before)
 		if len(namespace.streams) == 0 {
 			delete(i.namespaces, namespaceName)
 		}
 	}
 	listeners := i.changed
 	i.mu.Unlock()
-	tell(listeners, namespaceName, false)
+	tell(listeners, namespaceName, change)
 }
 
-func tell(listeners []func(string, bool), namespace string, grew bool) {
+func tell(listeners []func(string, Amounts), namespace string, change Amounts) {
 	for _, listener := range listeners {
-		listener(namespace, grew)
+		listener(namespace, change)
 	}
 }
 

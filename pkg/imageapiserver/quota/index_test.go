@@ -52,7 +52,13 @@ func TestIndexFollowsTheStreams(t *testing.T) {
 		grew      bool
 	}
 	changed := make(chan change, 100)
-	gate.index.OnChange(func(namespace string, grew bool) { changed <- change{namespace, grew} })
+	gate.index.OnChange(func(namespace string, by quota.Amounts) {
+		grew := false
+		for _, amount := range by {
+			grew = grew || amount > 0
+		}
+		changed <- change{namespace, grew}
+	})
 	before := int64(2)
 	expect := func(step string, want quota.Amounts) {
 		t.Helper()

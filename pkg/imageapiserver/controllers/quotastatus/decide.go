@@ -23,24 +23,36 @@ func counts(q *corev1.ResourceQuota) bool {
 	return false
 }
 
+// counted is what a namespace uses, and how sure that is.
+type counted struct {
+	// used is what the streams use that are known here.
+	used quota.Amounts
+	// pending is what requests to this process have reserved and not settled.
+	pending quota.Amounts
+	// freed is what deletions have taken away since the last correction.
+	freed quota.Amounts
+	// calm says that nobody can be between reservation and stream any more.
+	calm bool
+}
+
 // corrected returns the quota with the usage counted, and whether that differs
-// from what it says. What is pending is added: its streams are not counted yet.
-// While others go on reserving (inMotion), theirs are not counted yet either, so
-// that less is believed only where the quota refuses.
-func corrected(q *corev1.ResourceQuota, used, pending quota.Amounts, inMotion bool) (*corev1.ResourceQuota, bool) {
+// from what it says. Unless it is calm, other replicas may have reserved for
+// streams that are not known here: then usage rises to what is stored for sure,
+// and falls by what was freed, never below what is counted.
+func corrected(q *corev1.ResourceQuota, c counted) (*corev1.ResourceQuota, bool) {
 	next, differs := q.DeepCopy(), false
 	for _, name := range quota.Reconciled() {
 		hard, limited := q.Spec.Hard[name]
 		if !limited {
 			continue
 		}
-		amount := *resource.NewQuantity(used[name]+pending[name], resource.DecimalSI)
 		published, found := q.Status.Used[name]
-		if inMotion && found && amount.Cmp(published) < 0 && published.Cmp(hard) < 0 {
-			continue
+		amount := c.used[name] + c.pending[name]
+		if found && !c.calm {
+			amount = max(min(amount, published.Value()), c.used[name], published.Value()-c.freed[name])
 		}
-		if !found || published.Cmp(amount) != 0 {
-			set(&next.Status.Used, name, amount)
+		if !found || published.CmpInt64(amount) != 0 {
+			set(&next.Status.Used, name, *resource.NewQuantity(amount, resource.DecimalSI))
 			differs = true
 		}
 		if _, found := q.Status.Hard[name]; !found {
@@ -87,45 +99,69 @@ func differ(old, current corev1.ResourceList) bool {
 	return false
 }
 
-// waits remembers when somebody reserved or stored, so that a namespace is counted
-// in a quiet moment.
-type waits struct {
-	mu         *sync.Mutex
+// activities remembers when somebody reserved or stored in a namespace, and what
+// was freed there since it was corrected.
+type activities struct {
+	mu         sync.Mutex
 	namespaces map[string]*activity
+	// begin is when the memory began.
+	begin time.Time
 }
 
-type activity struct{ first, last time.Time }
+type activity struct {
+	last  time.Time
+	freed quota.Amounts
+}
 
-func newWaits() waits { return waits{mu: &sync.Mutex{}, namespaces: map[string]*activity{}} }
+// reset forgets everything: what happened while another replica corrected the
+// usage is not known.
+func (a *activities) reset(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.namespaces, a.begin = map[string]*activity{}, now
+}
 
-func (w waits) busy(namespace string, now time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	current := w.namespaces[namespace]
-	if current == nil || now.Sub(current.last) > quiet {
-		current = &activity{first: now}
-		w.namespaces[namespace] = current
+// busy notes that somebody may be between reservation and stream.
+func (a *activities) busy(namespace string, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of(namespace).last = now
+}
+
+// free notes what deletions took away.
+func (a *activities) free(namespace string, amounts quota.Amounts) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	current := a.of(namespace)
+	freed := quota.Amounts{}
+	for name, amount := range current.freed {
+		freed[name] += amount
 	}
-	current.last = now
+	for name, amount := range amounts {
+		freed[name] += amount
+	}
+	current.freed = freed
 }
 
-// left is how long a namespace has to wait; zero begins anew. It is in motion when it was not quiet but waited
-// long enough.
-func (w waits) left(namespace string, now time.Time) (left time.Duration, inMotion bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	current := w.namespaces[namespace]
+func (a *activities) of(namespace string) *activity {
+	current := a.namespaces[namespace]
 	if current == nil {
-		return 0, false
+		current = &activity{last: a.begin}
+		a.namespaces[namespace] = current
 	}
-	calm := current.last.Add(quiet)
-	until := calm
-	if latest := current.first.Add(patience); latest.Before(until) {
-		until = latest
+	return current
+}
+
+// take returns what was freed, which is then forgotten, and the time until the
+// namespace is calm, 0 if it is.
+func (a *activities) take(namespace string, now time.Time) (freed quota.Amounts, left time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	current := a.of(namespace)
+	freed, current.freed = current.freed, nil
+	if left = current.last.Add(calm).Sub(now); left > 0 {
+		return freed, left
 	}
-	if left := until.Sub(now); left > 0 {
-		return left, false
-	}
-	delete(w.namespaces, namespace)
-	return 0, now.Before(calm)
+	delete(a.namespaces, namespace)
+	return freed, 0
 }

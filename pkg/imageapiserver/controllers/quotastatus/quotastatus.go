@@ -7,11 +7,11 @@
 // counts. Deletions so give quota back within seconds, new quotas get their
 // usage, and what was reserved for a write that failed disappears.
 //
-// A namespace is counted when nobody has reserved anything in it, nor stored
-// what he had reserved for, for a moment: a reservation is there before its
-// stream, and would look like too much. The
-// controller writes only where something differs, and never touches another
-// name of a quota: those belong to kube-controller-manager.
+// A reservation is there before its stream, and would look like too much. So
+// usage falls at once by what deletions free, and to what is counted only when
+// no write can be under way in any replica any more. The controller writes only
+// where something differs, and never touches another name of a quota: those
+// belong to kube-controller-manager.
 package quotastatus
 
 import (
@@ -41,13 +41,9 @@ const (
 	workers = 2
 	// settle lets a change of a quota and that of a stream arrive in either order.
 	settle = 300 * time.Millisecond
-	// quiet is how long nobody may have reserved, nor stored what he reserved for, before a namespace is
-	// counted.
-	quiet = 2 * time.Second
-	// patience is how long it is put off at most while that goes on: longer than a request may take. What it
-	// says is then corrected upwards, and downwards only where it refuses: as long as writes come through, a
-	// quota that says too much does no harm, and one that says too little lets too many through.
-	patience = 90 * time.Second
+	// calm is how long nobody may have reserved, nor stored, until it is sure that no reservation waits for its
+	// stream: longer than the 34 s after which the library cuts a write off.
+	calm = 40 * time.Second
 	// resync is how often every namespace with a quota is counted anyway.
 	resync = 10 * time.Minute
 
@@ -84,8 +80,8 @@ type Controller struct {
 
 	mu sync.Mutex
 	// queue is nil while the controller does not run.
-	queue workqueue.TypedRateLimitingInterface[string]
-	waits waits
+	queue      workqueue.TypedRateLimitingInterface[string]
+	activities activities
 }
 
 var _ controllers.Controller = (*Controller)(nil)
@@ -99,7 +95,8 @@ func New(o Options) (*Controller, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	c := &Controller{Options: o, waits: newWaits()}
+	c := &Controller{Options: o}
+	c.activities.reset(o.Clock.Now())
 	o.Index.OnChange(c.onUsage)
 	if o.OnDoubt != nil {
 		o.OnDoubt(c.onDoubt)
@@ -155,6 +152,7 @@ func (c *Controller) use(queue workqueue.TypedRateLimitingInterface[string]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue = queue
+	c.activities.reset(c.Clock.Now())
 }
 
 func (c *Controller) enqueue(namespace string) {
@@ -180,20 +178,26 @@ func (c *Controller) enqueueAll() {
 
 // onUsage looks at a namespace whose streams changed. Where they grow, others may be on their way between
 // reservation and stream.
-func (c *Controller) onUsage(namespace string, grew bool) {
+func (c *Controller) onUsage(namespace string, change quota.Amounts) {
 	quotas, err := c.Quotas.Lister().ResourceQuotas(namespace).List(labels.Everything())
 	if err != nil || !slices.ContainsFunc(quotas, counts) {
 		return
 	}
-	if grew {
-		c.waits.busy(namespace, c.Clock.Now())
+	freed := quota.Amounts{}
+	for name, amount := range change {
+		if amount > 0 {
+			c.activities.busy(namespace, c.Clock.Now())
+		} else if amount < 0 {
+			freed[name] = -amount
+		}
 	}
+	c.activities.free(namespace, freed)
 	c.enqueue(namespace)
 }
 
 // onDoubt looks at a namespace whose usage may say too much. The write in doubt gets the time to appear.
 func (c *Controller) onDoubt(namespace string) {
-	c.waits.busy(namespace, c.Clock.Now())
+	c.activities.busy(namespace, c.Clock.Now())
 	c.enqueue(namespace)
 }
 
@@ -209,7 +213,7 @@ func (c *Controller) onQuota(old, obj any) {
 			return
 		}
 		if usageDiffers(before, current) {
-			c.waits.busy(current.Namespace, c.Clock.Now())
+			c.activities.busy(current.Namespace, c.Clock.Now())
 		}
 	}
 	c.enqueue(current.Namespace)
@@ -224,47 +228,51 @@ func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimiting
 	defer queue.Done(namespace)
 	if pending := c.Pending(namespace); hasAny(pending) {
 		// Where this process is slow to store, the other replicas are, too, and what they reserved is not known here.
-		c.waits.busy(namespace, c.Clock.Now())
+		c.activities.busy(namespace, c.Clock.Now())
 	}
-	wait, inMotion := c.waits.left(namespace, c.Clock.Now())
-	if wait > 0 {
-		queue.AddAfter(namespace, wait)
-		return true
-	}
-	if inMotion {
-		queue.AddAfter(namespace, quiet) // what was put off is done once it is quiet
-	}
-	if err := c.reconcile(ctx, namespace, inMotion); err != nil {
+	freed, left := c.activities.take(namespace, c.Clock.Now())
+	if err := c.reconcile(ctx, namespace, freed, left == 0); err != nil {
 		if !apierrors.IsConflict(err) && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "The usage of a namespace was not written, it is tried again", "namespace", namespace)
 		}
 		queue.AddRateLimited(namespace)
 		return true
 	}
+	if left > 0 {
+		queue.AddAfter(namespace, left)
+	}
 	queue.Forget(namespace)
 	return true
 }
 
-// reconcile counts one namespace and writes what differs.
-func (c *Controller) reconcile(ctx context.Context, namespace string, inMotion bool) error {
+// reconcile counts one namespace and writes what differs. What was freed is kept for the next attempt when no
+// quota could be written; when some could, the others say too much until the namespace is calm.
+func (c *Controller) reconcile(ctx context.Context, namespace string, freed quota.Amounts, calm bool) error {
 	quotas, err := c.Quotas.Lister().ResourceQuotas(namespace).List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("quotas of namespace %s: %w", namespace, err)
 	}
 	var problems []error
+	written := false
 	for _, q := range quotas {
 		if !counts(q) {
 			continue
 		}
 		// Counted for each quota: what is reserved meanwhile conflicts with the write.
-		next, differs := corrected(q, c.Index.Used(namespace), c.Pending(namespace), inMotion)
+		pending := c.Pending(namespace)
+		next, differs := corrected(q, counted{used: c.Index.Used(namespace), pending: pending, freed: freed, calm: calm && !hasAny(pending)})
 		if !differs {
 			continue
 		}
-		_, err := c.Client.ResourceQuotas(namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
+		switch _, err := c.Client.ResourceQuotas(namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{}); {
+		case err == nil:
+			written = true
+		case !apierrors.IsNotFound(err):
 			problems = append(problems, fmt.Errorf("status of quota %s/%s: %w", namespace, q.Name, err))
 		}
+	}
+	if len(problems) > 0 && !written {
+		c.activities.free(namespace, freed)
 	}
 	return errors.Join(problems...)
 }

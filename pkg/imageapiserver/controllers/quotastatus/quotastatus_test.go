@@ -2,7 +2,7 @@ package quotastatus
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	cachetesting "k8s.io/client-go/tools/cache/testing"
 	"k8s.io/client-go/util/workqueue"
+	testingclock "k8s.io/utils/clock/testing"
 
 	imageapi "image.alauda.io/registry/pkg/imageapiserver/apis/image"
 	"image.alauda.io/registry/pkg/imageapiserver/quota"
@@ -44,7 +44,7 @@ func TestCorrected(t *testing.T) {
 	q := hard("q", streamsName, "5", imagesName, "9", "pods", "3", "count/imagestreams.image.alauda.io", "7")
 	q.Status.Hard = list("pods", "3", streamsName, "4")
 	q.Status.Used = list("pods", "2", "count/imagestreams.image.alauda.io", "6", streamsName, "1", "alauda.io/image-tags", "8")
-	next, differs := corrected(q, quota.Amounts{streamsName: 2, imagesName: 3, "alauda.io/image-tags": 4}, quota.Amounts{imagesName: 1}, false)
+	next, differs := corrected(q, counted{used: quota.Amounts{streamsName: 2, imagesName: 3, "alauda.io/image-tags": 4}, pending: quota.Amounts{imagesName: 1}, calm: true})
 	if !differs {
 		t.Fatal("nothing differs")
 	}
@@ -62,28 +62,31 @@ func TestCorrected(t *testing.T) {
 	// Names that are not counted here, or not limited, stay as they are.
 	expect("used", next.Status.Used, list("pods", "2", "count/imagestreams.image.alauda.io", "6", streamsName, "2", imagesName, "4", "alauda.io/image-tags", "8"))
 	expect("hard", next.Status.Hard, list("pods", "3", streamsName, "4", imagesName, "9"))
-	if _, differs := corrected(next, quota.Amounts{streamsName: 2, imagesName: 4}, nil, false); differs {
+	if _, differs := corrected(next, counted{used: quota.Amounts{streamsName: 2, imagesName: 4}, calm: true}); differs {
 		t.Error("a second look still finds a difference")
 	}
 }
 
-// Behaviour 54: streams of reservations that go on are not there yet when a busy namespace is counted. Believing
-// the count would let as many through as are on their way.
-func TestBusyNamespaceIsLoweredOnlyWhereItRefuses(t *testing.T) {
-	for _, test := range []struct {
-		name                       string
-		published, counted, wanted string
+// Behaviour 54: streams of reservations that go on in other replicas are not there yet when a busy namespace is
+// counted. Believing the count would let as many through as are on their way.
+func TestBusyNamespaceFallsByWhatWasFreedOnly(t *testing.T) {
+	for name, test := range map[string]struct {
+		published, used, pending, freed, wanted int64
 	}{
-		{"less while there is room", "7", "5", "7"},
-		{"less while it refuses", "9", "5", "5"},
-		{"more", "5", "7", "7"},
+		"nothing was freed":           {published: 7, used: 5, wanted: 7},
+		"also where it refuses":       {published: 9, used: 5, wanted: 9},
+		"something was freed":         {published: 7, used: 4, freed: 1, wanted: 6},
+		"never below what is counted": {published: 7, used: 4, pending: 2, freed: 5, wanted: 6},
+		"what is stored counts":       {published: 5, used: 7, pending: 1, wanted: 7},
+		"what is pending is reserved": {published: 7, used: 7, pending: 1, wanted: 7},
 	} {
 		q := hard("q", streamsName, "9")
-		q.Status.Used, q.Status.Hard = list(streamsName, test.published), list(streamsName, "9")
-		counted := resource.MustParse(test.counted)
-		next, differs := corrected(q, quota.Amounts{streamsName: counted.Value()}, nil, true)
-		if used := next.Status.Used[streamsName]; used.String() != test.wanted || differs != (test.wanted != test.published) {
-			t.Errorf("%s: used is %s, differs %t, want %s", test.name, used.String(), differs, test.wanted)
+		q.Status.Used, q.Status.Hard = list(streamsName, fmt.Sprint(test.published)), list(streamsName, "9")
+		next, differs := corrected(q, counted{
+			used: quota.Amounts{streamsName: test.used}, pending: quota.Amounts{streamsName: test.pending}, freed: quota.Amounts{streamsName: test.freed},
+		})
+		if used := next.Status.Used[streamsName]; used.Value() != test.wanted || differs != (test.wanted != test.published) {
+			t.Errorf("%s: used is %s, differs %t, want %d", name, used.String(), differs, test.wanted)
 		}
 	}
 }
@@ -106,31 +109,26 @@ func TestCountsOnlyWhatLimitsImages(t *testing.T) {
 	}
 }
 
-func TestNamespaceWaitsForAQuietMoment(t *testing.T) {
+func TestNamespaceBecomesCalm(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(after time.Duration) time.Time { return now.Add(after) }
-	w := newWaits()
-	if left, _ := w.left(ns, now); left != 0 {
+	var a activities
+	a.reset(now)
+	if _, left := a.take(ns, at(time.Second)); left != calm-time.Second {
+		t.Errorf("what happened before is not known, and only %s are left", left)
+	}
+	if _, left := a.take(ns, at(calm)); left != 0 {
 		t.Errorf("nobody reserved, and %s are left", left)
 	}
-	w.busy(ns, now)
-	w.busy(ns, at(time.Second))
-	if left, _ := w.left(ns, at(time.Second)); left != quiet {
-		t.Errorf("%s are left, want %s", left, quiet)
+	a.busy(ns, at(time.Hour))
+	a.free(ns, quota.Amounts{streamsName: 1})
+	a.free(ns, quota.Amounts{streamsName: 2})
+	if freed, left := a.take(ns, at(time.Hour+time.Second)); left != calm-time.Second || freed[streamsName] != 3 {
+		t.Errorf("%s are left, %v freed, want %s and 3", left, freed, calm-time.Second)
 	}
-	if left, inMotion := w.left(ns, at(4*time.Second)); left != 0 || inMotion {
-		t.Errorf("it is quiet, and %s are left, in motion: %t", left, inMotion)
+	if freed, left := a.take(ns, at(time.Hour+calm)); left != 0 || hasAny(freed) {
+		t.Errorf("%s are left, %v freed, want nothing", left, freed)
 	}
-	for second := range 600 { // somebody reserves all the time
-		w.busy(ns, at(time.Hour+time.Duration(second)*time.Second))
-		if left, inMotion := w.left(ns, at(time.Hour+time.Duration(second)*time.Second)); left == 0 {
-			if second != int(patience/time.Second) || !inMotion {
-				t.Errorf("counted after %d s, in motion: %t, want %s", second, inMotion, patience)
-			}
-			return
-		}
-	}
-	t.Error("a busy namespace is never counted")
 }
 
 type listThenWatch struct {
@@ -203,7 +201,7 @@ func TestControllerFollowsStreamsAndQuotas(t *testing.T) {
 		t.Error(err)
 	}
 	client.ClearActions()
-	if err := controller.reconcile(t.Context(), ns, false); err != nil {
+	if err := controller.reconcile(t.Context(), ns, nil, false); err != nil {
 		t.Error(err)
 	}
 	for _, action := range client.Actions() {
@@ -242,22 +240,24 @@ func TestNamespaceInDoubtIsCountedAgain(t *testing.T) {
 	if namespace, _ := queue.Get(); namespace != ns {
 		t.Errorf("%q is looked at, want %s", namespace, ns)
 	}
-	if left, _ := controller.waits.left(ns, time.Now()); left == 0 {
+	if _, left := controller.activities.take(ns, controller.Clock.Now()); left == 0 {
 		t.Error("the write in doubt gets no time to appear")
 	}
 }
 
-// Behaviour 54: while a write is under way in this process, others may be in others, and only their reservations
-// stand for them.
-func TestNamespaceIsNotCountedWhileWritesAreUnderWay(t *testing.T) {
-	for _, pending := range []quota.Amounts{{streamsName: 1}, {streamsName: 0}} {
-		controller, queue, client := idle(t, pending)
-		queue.Add(ns)
-		controller.next(t.Context(), queue)
-		counted := slices.ContainsFunc(client.Actions(), func(action clienttesting.Action) bool { return action.GetVerb() == "update" })
-		if want := pending[streamsName] == 0; counted != want {
-			t.Errorf("with %v pending, counted: %t, want %t", pending, counted, want)
-		}
+// Behaviour 54: what requests of this process have reserved stays reserved, however calm it is otherwise.
+func TestPendingReservationsStay(t *testing.T) {
+	controller, queue, client := idle(t, quota.Amounts{streamsName: 1})
+	clock := testingclock.NewFakeClock(time.Now().Add(time.Hour))
+	controller.Clock = clock
+	queue.Add(ns)
+	controller.next(t.Context(), queue)
+	written, err := client.CoreV1().ResourceQuotas(ns).Get(t.Context(), "q", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := written.Status.Used[streamsName]; used.Value() != 1 {
+		t.Errorf("used is %s, want what is pending", used.String())
 	}
 }
 
