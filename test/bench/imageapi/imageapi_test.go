@@ -31,11 +31,23 @@ func digest(text string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-func start(b *testing.B) *imageapi.Server {
+// onEachBackend runs a benchmark over both places where objects can be stored.
+func onEachBackend(b *testing.B, run func(b *testing.B, s *imageapi.Server)) {
 	b.Helper()
-	s := imageapi.Start(b, shared.Get(b))
-	imageapi.CreateNamespace(b, s.Kube, namespace)
-	return s
+	cp := shared.Get(b)
+	for _, backend := range []struct {
+		name  string
+		flags []string
+	}{
+		{"crd", nil},
+		{"etcd", []string{"--image-storage=etcd", "--etcd-servers=" + cp.EtcdEndpoint, "--etcd-prefix=/bench"}},
+	} {
+		b.Run(backend.name, func(b *testing.B) {
+			s := imageapi.Start(b, cp, backend.flags...)
+			imageapi.CreateNamespace(b, s.Kube, namespace)
+			run(b, s)
+		})
+	}
 }
 
 func newImage(stream string) imagev1.Image {
@@ -71,8 +83,9 @@ func push(b *testing.B, s *imageapi.Server, stream, tag string) error {
 	return err
 }
 
-func BenchmarkImages(b *testing.B) {
-	s := start(b)
+func BenchmarkImages(b *testing.B) { onEachBackend(b, images) }
+
+func images(b *testing.B, s *imageapi.Server) {
 	var name string
 	b.Run("create", func(b *testing.B) {
 		for b.Loop() {
@@ -120,8 +133,9 @@ func BenchmarkImages(b *testing.B) {
 }
 
 // Pushes record one mapping each. On one stream they contend for the same object.
-func BenchmarkMappings(b *testing.B) {
-	s := start(b)
+func BenchmarkMappings(b *testing.B) { onEachBackend(b, mappings) }
+
+func mappings(b *testing.B, s *imageapi.Server) {
 	b.Run("one after the other", func(b *testing.B) {
 		stream := newStream(b, s)
 		for b.Loop() {
