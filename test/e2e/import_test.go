@@ -254,7 +254,7 @@ func copySample(t *testing.T, registry *secondregistry.Registry, repository stri
 // TestPodsRunAnImportedImageThroughThisRegistry: with referencePolicy Local workloads name the internal service. Nodes
 // neither trust the other registry nor have its password.
 //
-// Behaviours registry 65, 66 and 100.
+// Behaviours registry 65 and 100.
 func TestPodsRunAnImportedImageThroughThisRegistry(t *testing.T) {
 	registry := startSecondRegistry(t)
 	copySample(t, registry, "library/hello:v1")
