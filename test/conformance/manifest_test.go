@@ -2,8 +2,6 @@ package conformance
 
 import (
 	"bytes"
-	"crypto/sha512"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,19 +63,6 @@ func TestPushByDigest(t *testing.T) {
 		t.Errorf("no Image: %v", err)
 	}
 	e.putManifest(repo, digestOf([]byte("x")), raw, ociManifest).want(400, "DIGEST_INVALID")
-}
-
-// Behaviour 9 for manifests.
-func TestSHA512Manifest(t *testing.T) {
-	e := start(t)
-	raw := e.image(repo, "sha512")
-	sum := sha512.Sum512(raw)
-	digest := "sha512:" + hex.EncodeToString(sum[:])
-	e.putManifest(repo, digest, raw, ociManifest).want(201).header("Docker-Content-Digest", digest)
-	e.get("/v2/team/app/manifests/"+digest).want(200).header("Docker-Content-Digest", digest)
-	e.get("/v2/team/app/manifests/" + digestOf(raw)).want(200)
-	e.remove("/v2/team/app/manifests/" + digest).want(202)
-	e.get("/v2/team/app/manifests/" + digestOf(raw)).want(404)
 }
 
 // Behaviour 22. CVE-2017-11468.

@@ -25,6 +25,9 @@ func (h *Handlers) manifest(req *request) error {
 	if err != nil {
 		return err
 	}
+	if req.route.Tag != "" {
+		requested = h.Store.TagAlias(req.Context(), req.route.Name, req.route.Tag, canonical)
+	}
 	if req.route.Tag != "" && manifest.IsIndex(mediaType) {
 		if child := h.childFor(req, raw, mediaType); child != nil {
 			requested, raw, mediaType = child.Digest, child.Raw, child.MediaType

@@ -93,6 +93,9 @@ func (p *push) link(ctx context.Context) error {
 	}
 	for _, tag := range p.tags {
 		group.Go(func() error { return p.Store.PutTagHint(ctx, name, tag, own) })
+		if requested != own {
+			group.Go(func() error { return p.Store.PutTagAlias(ctx, name, tag, requested, own) })
+		}
 	}
 	if subject := p.manifest.Subject; subject != nil {
 		group.Go(func() error { return p.Store.PutReferrer(ctx, name, subject.Digest, requested, own) })

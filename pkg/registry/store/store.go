@@ -94,6 +94,7 @@ type Store struct {
 	options   Options
 	touches   *touches
 	sessions  *sessions
+	aliases   *tagAliases
 }
 
 // New puts a Store on a driver. Nothing is read or written.
@@ -107,7 +108,7 @@ func New(ctx context.Context, storageDriver driver.StorageDriver, options Option
 	}
 	return &Store{
 		driver: storageDriver, namespace: namespace, options: options,
-		touches: newTouches(), sessions: newSessions(),
+		touches: newTouches(), sessions: newSessions(), aliases: newTagAliases(),
 	}, nil
 }
 
