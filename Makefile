@@ -72,6 +72,11 @@ generate: ## regenerate clients, deep copies, OpenAPI and CRDs
 verify: prerequisites ## format, vet, staticcheck, generated code, module files
 	@hack/verify.sh
 
+# The conformance program of the OCI distribution specification, in the version of hack/tools/go.mod.
+$(OUTPUT)/bin/conformance: hack/tools/go.mod
+	@mkdir -p $(OUTPUT)/bin
+	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/conformance github.com/opencontainers/distribution-spec/conformance
+
 $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/ gotest.tools/gotestsum github.com/google/go-containerregistry/cmd/crane
@@ -83,9 +88,13 @@ test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
 	@cd hack/devcluster && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/devcluster.json -- ./...
 
 .PHONY: test-component
-test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum ## tests against a real kube-apiserver and etcd
+test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance ## tests against a real kube-apiserver and etcd
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/component.json -- -tags component -p 2 $$(hack/packages-with-tag.sh component)
+
+.PHONY: test-conformance
+test-conformance: devcluster-binaries $(OUTPUT)/bin/conformance ## the OCI distribution conformance program (test-component runs it, too)
+	@$(GO) test -tags component -count=1 -v -run 'TestConformanceProgram' ./test/datapath
 
 .PHONY: test-e2e
 test-e2e: up $(OUTPUT)/bin/gotestsum ## tests with Pods and real clients on the development cluster

@@ -60,14 +60,7 @@ func start(t *testing.T) *environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.host = listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	e.host = freeAddress(t)
 	config := filepath.Join(t.TempDir(), "config.yml")
 	text := fmt.Sprintf(`version: 0.1
 storage: {filesystem: {rootdirectory: %q}}
@@ -82,8 +75,17 @@ alauda:
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e.serve(t, config)
+	e.serveAt(t, config, "http://"+e.host, http.DefaultClient)
 	return e
+}
+
+// freeAddress is an address on which nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, listener.Close())
+	return listener.Addr().String()
 }
 
 // apiConfig lets imports read from this machine.
@@ -96,8 +98,8 @@ func apiConfig(t *testing.T) string {
 	return path
 }
 
-// serve runs the registry until the test ends.
-func (e *environment) serve(t *testing.T, config string) {
+// serveAt runs the registry until the test ends.
+func (e *environment) serveAt(t *testing.T, config, url string, client *http.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -113,7 +115,7 @@ func (e *environment) serve(t *testing.T, config string) {
 		<-ended
 	})
 	imageapi.Eventually(t, "the registry is ready", func(context.Context) error {
-		response, err := http.Get("http://" + e.host + "/readyz")
+		response, err := client.Get(url + "/readyz")
 		if err != nil {
 			return err
 		}
