@@ -13,6 +13,7 @@ var directDependencies = []string{
 	"github.com/distribution/distribution/v3",
 	"github.com/distribution/reference",
 	"github.com/fsnotify/fsnotify",
+	"github.com/go-jose/go-jose/v4", // signatures of an identity provider's tokens and its keys; cryptography is nothing to write anew
 	"github.com/go-logr/zapr",
 	"github.com/google/go-cmp",
 	"github.com/google/go-containerregistry",

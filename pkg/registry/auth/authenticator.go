@@ -37,6 +37,8 @@ type Options struct {
 	Audience string
 	// Lifetimes of results; zero disables a cache.
 	TokenTTL, TokenFailureTTL, AllowTTL, DenyTTL time.Duration
+	// OIDC verifies what the API does not accept, when its issuer made it; may be nil.
+	OIDC Verifier
 	// Now is the clock.
 	Now func() time.Time
 	// Observer may be nil.
@@ -154,6 +156,12 @@ func (a *Authenticator) ask(ctx context.Context, token string, parsed claims, au
 	if len(audiences) > 0 && result.Authenticated && !slices.Contains(result.Audiences, a.options.Audience) {
 		result = TokenResult{}
 	}
+	if !result.Authenticated && a.options.OIDC != nil && parsed.Issuer == a.options.OIDC.Issuer() {
+		if result, err = a.verify(ctx, token); err != nil {
+			return TokenResult{}, err
+		}
+		audiences = nil // what the provider's claims say of Secrets means nothing here
+	}
 	result.Identity.PullOnly = result.Authenticated && len(audiences) > 0 && parsed.Kubernetes.Secret.Name != ""
 	now, ttl := a.options.Now(), a.options.TokenFailureTTL
 	outcome, kept := ResultDenied, a.failures
@@ -167,6 +175,18 @@ func (a *Authenticator) ask(ctx context.Context, token string, parsed claims, au
 	}
 	kept.put(key, result, until)
 	return result, nil
+}
+
+// verify asks the identity provider's verifier.
+func (a *Authenticator) verify(ctx context.Context, token string) (TokenResult, error) {
+	identity, err := a.options.OIDC.Verify(ctx, token)
+	if errors.Is(err, ErrInvalidCredentials) {
+		return TokenResult{}, nil
+	}
+	if err != nil {
+		return TokenResult{}, fmt.Errorf("identity provider: %w", err)
+	}
+	return TokenResult{Authenticated: true, Identity: identity}, nil
 }
 
 func (a *Authenticator) observeCache(result string) {

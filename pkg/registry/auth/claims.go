@@ -15,6 +15,7 @@ const maxClaimsLength = 64 << 10
 // claims is what the registry looks at in a JSON Web Token. Nothing in it is trusted
 // before the token was verified by a review.
 type claims struct {
+	Issuer     string          `json:"iss"`
 	Audience   audience        `json:"aud"`
 	Expiry     json.RawMessage `json:"exp"`
 	Kubernetes kubernetesClaim `json:"kubernetes.io"`

@@ -80,6 +80,14 @@ type Reviewer interface {
 	ReviewAccess(ctx context.Context, identity Identity, attributes Attributes) (Decision, error)
 }
 
+// Verifier verifies tokens of an issuer that the Kubernetes API does not know. A token that
+// is wrong gives ErrInvalidCredentials; any other error means that there was no answer.
+type Verifier interface {
+	// Issuer is the claim iss of its tokens.
+	Issuer() string
+	Verify(ctx context.Context, token string) (Identity, error)
+}
+
 // Outcomes of reviews and cache look-ups, as metrics know them.
 const (
 	ResultAllowed = "allowed"
@@ -90,6 +98,7 @@ const (
 
 	KindToken  = "token"
 	KindAccess = "access"
+	KindOIDC   = "oidc"
 )
 
 // Observer is told about reviews and caches; all methods may be called concurrently.

@@ -86,7 +86,21 @@ type Auth struct {
 	Audience      string         `yaml:"audience"`
 	RequireCreate bool           `yaml:"requirecreate"`
 	Cache         AuthCache      `yaml:"cache"`
-	OIDC          map[string]any `yaml:"oidc"`
+	OIDC          OIDC           `yaml:"oidc"`
+}
+
+// OIDC is an identity provider whose tokens are accepted beside those of the API server.
+// An empty IssuerURL means none.
+type OIDC struct {
+	IssuerURL      string            `yaml:"issuerurl"`
+	ClientID       string            `yaml:"clientid"`
+	CAFile         string            `yaml:"cafile"`
+	UsernameClaim  string            `yaml:"usernameclaim"`
+	UsernamePrefix string            `yaml:"usernameprefix"`
+	GroupsClaim    string            `yaml:"groupsclaim"`
+	GroupsPrefix   string            `yaml:"groupsprefix"`
+	SigningAlgs    []string          `yaml:"signingalgs"`
+	RequiredClaims map[string]string `yaml:"requiredclaims"`
 }
 
 // AuthCache holds the lifetimes of review results. Zero disables a cache.

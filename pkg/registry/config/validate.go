@@ -179,9 +179,6 @@ func (c *Config) ignored() (warnings []string) {
 	ignore(len(c.Configuration.Middleware["repository"]) > 0, "middleware.repository")
 	ignore(c.Configuration.HTTP.TLS.LetsEncrypt.Email != "", "http.tls.letsencrypt")
 	ignore(c.Configuration.HTTP.Prefix != "" && c.Configuration.HTTP.Prefix != "/", "http.prefix")
-	if issuer, _ := c.Alauda.Auth.OIDC["issuerurl"].(string); issuer != "" {
-		warnings = append(warnings, "alauda.auth.oidc has no effect: this version verifies tokens by the Kubernetes API alone")
-	}
 	if c.Alauda.GC.MinAge < minimumCollectionAge {
 		warnings = append(warnings, "alauda.gc.minage below 10m is for tests only: pushes may lose blobs")
 	}
