@@ -36,6 +36,8 @@ func require(r *http.Request, matched route.Route) requirement {
 		return requirement{}
 	case matched.Kind == route.Catalog:
 		return requirement{deed: "list repositories", scope: "registry:catalog:*"}
+	case matched.Kind == route.AdminBlob || matched.Kind == route.AdminGC || matched.Kind == route.AdminGCReport:
+		return requirement{access: auth.Prune(), needsAccess: true, deed: adminDeed(matched)}
 	case r.Method == http.MethodDelete && matched.Kind == route.Manifest && matched.Tag != "":
 		return requirement{access: auth.DeleteTag(ns, stream, matched.Tag), needsAccess: true, deed: "delete", scope: scope + "delete"}
 	case r.Method == http.MethodDelete && (matched.Kind == route.Manifest || matched.Kind == route.Blob):

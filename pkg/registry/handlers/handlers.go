@@ -19,6 +19,7 @@ import (
 
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/gc/online"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
 	"image.alauda.io/registry/pkg/registry/membership"
@@ -72,6 +73,10 @@ type Handlers struct {
 	Reads, Writes *limiter.Limiter
 	// PullThrough fetches what streams have by import.
 	PullThrough *pullthrough.Service
+	// Collections are made and reported here; CollectionAge is the age below which none
+	// takes content unless asked otherwise.
+	Collections   *online.Service
+	CollectionAge time.Duration
 	// Metrics serves the metrics; nil when they are disabled. MetricsSecret is an
 	// alternative to a token with the permission.
 	Metrics       http.Handler
@@ -148,8 +153,8 @@ func (h *Handlers) handle(w http.ResponseWriter, r *http.Request, record *Record
 		return err
 	}
 	record.Username = req.identity.Username
-	if h.Options.ReadOnly && isWrite(r.Method) {
-		return apierror.New(http.StatusMethodNotAllowed, apierror.CodeUnsupported, "the registry is in read-only mode")
+	if h.Options.ReadOnly && isWrite(r.Method) && matched.Kind != route.AdminGC { // which looks at its body
+		return readOnly()
 	}
 	return h.dispatch(req)
 }
@@ -169,6 +174,10 @@ func (h *Handlers) dispatch(req *request) error {
 		return h.startUpload(req)
 	case route.Upload:
 		return h.upload(req)
+	case route.AdminGC:
+		return h.startCollection(req)
+	case route.AdminGCReport:
+		return h.collectionReport(req)
 	case route.Blob:
 		if read {
 			return h.blob(req)
@@ -186,6 +195,10 @@ func (h *Handlers) dispatch(req *request) error {
 		return h.deleteManifest(req)
 	}
 	return unknownRoute()
+}
+
+func readOnly() error {
+	return apierror.New(http.StatusMethodNotAllowed, apierror.CodeUnsupported, "the registry is in read-only mode")
 }
 
 func unknownRoute() error {

@@ -34,6 +34,9 @@ const (
 	UploadStart   Kind = "blob-upload"
 	Upload        Kind = "blob-upload-chunk"
 	Referrers     Kind = "referrers"
+	AdminBlob     Kind = "admin-blob"
+	AdminGC       Kind = "admin-gc"
+	AdminGCReport Kind = "admin-gc-report"
 	Token         Kind = "token"
 	Metrics       Kind = "metrics"
 	Root          Kind = "root"
@@ -55,6 +58,8 @@ type Route struct {
 	Digest digest.Digest
 	// UploadID of an Upload is the text of a UUID.
 	UploadID string
+	// CollectionID of an AdminGCReport is the text of a UUID.
+	CollectionID string
 }
 
 // Reference returns the tag or digest as it stood in the path.
@@ -76,9 +81,13 @@ func (r Route) Methods() []string {
 		return []string{http.MethodPost}
 	case Upload:
 		return []string{http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPut, http.MethodDelete}
+	case AdminBlob:
+		return []string{http.MethodDelete}
+	case AdminGC:
+		return []string{http.MethodPost}
 	case Token:
 		return []string{http.MethodGet, http.MethodPost}
-	case Catalog, Tags, Metrics:
+	case Catalog, Tags, Metrics, AdminGCReport:
 		return []string{http.MethodGet}
 	default:
 		return []string{http.MethodGet, http.MethodHead}
@@ -104,6 +113,11 @@ func Parse(u *url.URL, serverAddr string) (Route, error) {
 		return Route{Kind: Base}, nil
 	case "/v2/_catalog":
 		return Route{Kind: Catalog}, nil
+	case adminGCPath:
+		return Route{Kind: AdminGC}, nil
+	}
+	if rest, found := strings.CutPrefix(u.Path, adminPath); found {
+		return parseAdmin(rest)
 	}
 	rest, found := strings.CutPrefix(u.Path, "/v2/")
 	if !found {
