@@ -38,6 +38,7 @@ func (s *Store) Rely(ctx context.Context, canonical digest.Digest) (Info, error)
 		return Info{}, err
 	}
 	if deleting {
+		s.touches.forget(canonical) // a deletion takes the marker with the bytes
 		return Info{}, ErrNotFound
 	}
 	return s.Stat(ctx, canonical)
@@ -97,6 +98,12 @@ func (t *touches) recent(d digest.Digest, now time.Time) bool {
 	defer t.mu.Unlock()
 	last, ok := t.times[d]
 	return ok && now.Sub(last) < touchAge
+}
+
+func (t *touches) forget(d digest.Digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.times, d)
 }
 
 func (t *touches) note(d digest.Digest, now time.Time) {

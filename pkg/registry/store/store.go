@@ -76,6 +76,10 @@ type Options struct {
 	// MaxManifest is the size in bytes above which content is no manifest. Configs are
 	// read like manifests, so it has no effect below manifest.MaxConfigBytes.
 	MaxManifest int64
+	// OnDelete is called before bytes are removed, so that no cache promises them.
+	OnDelete func(canonical digest.Digest)
+	// OnDeletion hears what became of every request to delete a blob.
+	OnDeletion func(Deletion)
 }
 
 // Info is what is known about stored bytes.
