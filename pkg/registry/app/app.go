@@ -22,6 +22,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/imageapi"
+	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/version"
 
@@ -172,6 +173,7 @@ func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependenci
 		return deps, fmt.Errorf("kubernetes client: %w", err)
 	}
 	deps.Reviewer = auth.NewKubeReviewer(client)
+	deps.Limits = limits.NewKubeSource(client)
 	deps.API, err = imageapi.NewKubeClient(kubeConfig)
 	return deps, err
 }

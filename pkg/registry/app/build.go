@@ -13,6 +13,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/handlers"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
+	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/server"
 	"image.alauda.io/registry/pkg/registry/store"
@@ -27,8 +28,10 @@ type Dependencies struct {
 	API      imageapi.Client
 	Reviewer auth.Reviewer
 	Driver   driver.StorageDriver
-	Log      *zap.Logger
-	Now      func() time.Time
+	// Limits reads what namespaces allow; nil checks nothing.
+	Limits limits.Source
+	Log    *zap.Logger
+	Now    func() time.Time
 	// Wait pauses between attempts and returns early with the context's error.
 	Wait func(ctx context.Context, delay time.Duration) error
 }
@@ -85,6 +88,9 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 		},
 		Reads: newLimiter(c.Alauda.Requests.Read), Writes: newLimiter(c.Alauda.Requests.Write),
 		MetricsSecret: c.Alauda.Metrics.Secret,
+	}
+	if c.Alauda.Quota.Enabled && deps.Limits != nil {
+		h.Limits = limits.New(deps.Limits, limits.Options{TTL: c.Alauda.Quota.CacheTTL, Now: deps.Now})
 	}
 	if h.PullThrough, err = pullThrough(c, deps, blobs, h.Writes, metrics); err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/gc/online"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
+	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/membership"
 	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/route"
@@ -73,6 +74,8 @@ type Handlers struct {
 	Reads, Writes *limiter.Limiter
 	// PullThrough fetches what streams have by import.
 	PullThrough *pullthrough.Service
+	// Limits refuses early what the namespace does not allow; nil when it is switched off.
+	Limits *limits.Checker
 	// Collections are made and reported here; CollectionAge is the age below which none
 	// takes content unless asked otherwise.
 	Collections   *online.Service

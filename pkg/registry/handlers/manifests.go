@@ -182,6 +182,7 @@ func (h *Handlers) putManifest(req *request) error {
 	if pushed.Subject != nil {
 		header.Set("Oci-Subject", pushed.Subject.Digest.String())
 	}
+	h.warn(req, header)
 	if req.route.Tag == "" {
 		for _, tag := range tags {
 			header.Add("Oci-Tag", tag)

@@ -41,6 +41,9 @@ func (p *push) run(ctx context.Context) error {
 	if err := p.findSubject(ctx); err != nil {
 		return err
 	}
+	if err := p.checkLimits(ctx); err != nil {
+		return err
+	}
 	if err := p.Store.PutManifest(ctx, p.manifest.Raw, p.manifest.Digest); err != nil {
 		return err
 	}

@@ -44,17 +44,34 @@ func (h *Handlers) startUpload(req *request) error {
 		}
 		want = ""
 	}
-	upload, err := h.Store.NewUpload(req.Context(), req.route.Name)
-	if err != nil {
-		return err
-	}
 	if want == "" || isProbe(req, want) {
+		upload, err := h.Store.NewUpload(req.Context(), req.route.Name)
+		if err != nil {
+			return err
+		}
 		if err := upload.Close(); err != nil {
 			return err
 		}
 		return h.progress(req, upload.ID, upload.Size(), http.StatusAccepted)
 	}
-	if _, err := upload.Append(req.Body); err != nil {
+	return h.uploadInOne(req, want)
+}
+
+// uploadInOne takes a blob in one request.
+func (h *Handlers) uploadInOne(req *request, want digest.Digest) error {
+	size, err := h.imageSize(req)
+	if err != nil {
+		return err
+	}
+	body, err := bound(req, size, 0)
+	if err != nil {
+		return err
+	}
+	upload, err := h.Store.NewUpload(req.Context(), req.route.Name)
+	if err != nil {
+		return err
+	}
+	if _, err := upload.Append(body); err != nil {
 		return errors.Join(appendError(req, err), upload.Cancel(req.Context()))
 	}
 	return h.commit(req, upload, want)
@@ -96,7 +113,7 @@ func (h *Handlers) mount(req *request, text, from string) (bool, error) {
 	if err != nil || !decision.Allowed {
 		return false, nil //nolint:nilerr // a source that cannot be checked only disables the mount
 	}
-	info, err := membership.New(h.API, h.Store, source).Blob(req.Context(), d)
+	info, err := membership.New(h.API, h.Streams, h.Store, source).Blob(req.Context(), d)
 	if err == nil {
 		info, err = h.Store.Rely(req.Context(), info.Digest)
 	}
@@ -223,14 +240,16 @@ func (h *Handlers) patch(req *request, upload *store.Upload) error {
 	if err := h.checkRange(req, upload.Size()); err != nil {
 		return errors.Join(err, upload.Close())
 	}
-	_, appendErr := upload.Append(req.Body)
-	// What came is kept whatever happened: the client goes on from there.
-	closeErr := upload.Close()
-	if appendErr != nil {
-		return appendError(req, appendErr)
+	size, err := h.imageSize(req)
+	if err != nil {
+		return errors.Join(err, upload.Close())
 	}
-	if closeErr != nil {
-		return closeErr
+	// What came is kept unless it is too much: the client goes on from there.
+	if err := h.append(req, upload, size); err != nil {
+		return err
+	}
+	if err := upload.Close(); err != nil {
+		return err
 	}
 	return h.progress(req, upload.ID, upload.Size(), http.StatusAccepted)
 }
@@ -239,15 +258,19 @@ func (h *Handlers) finish(req *request, upload *store.Upload, want digest.Digest
 	if err := h.checkRange(req, upload.Size()); err != nil {
 		return errors.Join(err, upload.Close())
 	}
-	if _, err := upload.Append(req.Body); err != nil {
-		return errors.Join(appendError(req, err), upload.Close())
+	size, err := h.imageSize(req)
+	if err != nil {
+		return errors.Join(err, upload.Close())
 	}
-	return h.commit(req, upload, want)
+	if err := h.append(req, upload, size); err != nil {
+		return err
+	}
+	return h.commitWithin(req, upload, size, want)
 }
 
 func appendError(req *request, err error) error {
 	var storage *store.Error
-	if errors.As(err, &storage) {
+	if errors.As(err, &storage) || isRefusal(err) {
 		return err
 	}
 	return bodyError(req, err)
