@@ -101,6 +101,12 @@ test-e2e: up $(OUTPUT)/bin/gotestsum ## tests with Pods and real clients on the 
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/e2e.json -- -tags e2e -count=1 -timeout 30m ./test/e2e/...
 
+.PHONY: test-clients
+test-clients: up $(OUTPUT)/bin/gotestsum ## crane, skopeo, podman, oras, helm, cosign and others against the development cluster
+	@hack/clients.sh
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/clients.json -- -tags clients -count=1 -parallel 2 -timeout 30m ./test/clients
+
 .PHONY: behaviours
 behaviours: ## which behaviours of the specifications are tested, after the tests have run
 	@$(GO) run ./hack/behaviours
