@@ -22,9 +22,8 @@ func (c *Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	if _, err := c.StorageDriver(); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, c.storageErrors()...)
+	errs = append(errs, c.maintenanceErrors()...)
 	if c.Alauda.Version != alaudaVersion {
 		bad("alauda.version: %q is not supported, use %q", c.Alauda.Version, alaudaVersion)
 	}
@@ -52,6 +51,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.limitErrors()...)
 	errs = append(errs, c.validationErrors()...)
 	errs = append(errs, c.pullThroughErrors()...)
+	errs = append(errs, c.maintenanceErrors()...)
 	return errors.Join(errs...)
 }
 
@@ -148,14 +148,13 @@ func (c *Config) StorageDriver() (string, error) {
 	case 1:
 		return drivers[0], nil
 	default:
-		return "", fmt.Errorf("storage: exactly one driver must be configured, not %v", drivers)
+		return "", fmt.Errorf("storage: exactly one driver must be configured, not %v (the variable REGISTRY_STORAGE replaces the whole section of the file)", drivers)
 	}
 }
 
 // ReadOnly tells whether storage.maintenance.readonly.enabled is set.
 func (c *Config) ReadOnly() bool {
-	readOnly, _ := c.Configuration.Storage["maintenance"]["readonly"].(map[any]any)
-	enabled, _ := readOnly["enabled"].(bool)
+	enabled, _ := c.storageSetting("maintenance.readonly.enabled").(bool)
 	return enabled
 }
 
@@ -167,6 +166,7 @@ func (c *Config) RedirectDisabled() bool {
 
 // ignored lists sections that are accepted and have no effect.
 func (c *Config) ignored() (warnings []string) {
+	warnings = c.storageWarnings()
 	ignore := func(set bool, key string) {
 		if set {
 			warnings = append(warnings, "configuration section "+key+" has no effect in this registry")
