@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,8 @@ const (
 	CodeBlobUnknown             Code = "BLOB_UNKNOWN"
 	CodeBlobUploadUnknown       Code = "BLOB_UPLOAD_UNKNOWN"
 	CodeBlobUploadInvalid       Code = "BLOB_UPLOAD_INVALID"
+	CodeSignatureInvalid        Code = "SIGNATURE_INVALID"
+	CodeSignatureExists         Code = "SIGNATURE_EXISTS"
 	CodePaginationNumberInvalid Code = "PAGINATION_NUMBER_INVALID"
 )
 
@@ -126,8 +129,33 @@ func From(err error) *Error {
 	return New(http.StatusInternalServerError, CodeUnknown, "internal error").WithCause(err)
 }
 
-// Write sends the refusal. For HEAD only status and headers are sent. The id of the
-// request becomes the detail of an internal error.
+// maxWarning bounds the text of one warning, in bytes.
+const maxWarning = 1024
+
+// Warning is the value of a Warning header in the form that the OCI distribution
+// specification allows: code 299, no agent, a quoted text of printable ASCII.
+func Warning(text string) string {
+	var quoted strings.Builder
+	for _, r := range text {
+		if quoted.Len() >= maxWarning {
+			break
+		}
+		switch {
+		case r == '"' || r == '\\':
+			quoted.WriteByte('\\')
+			quoted.WriteRune(r)
+		case r < ' ' || r > '~':
+			quoted.WriteByte('?')
+		default:
+			quoted.WriteRune(r)
+		}
+	}
+	return `299 - "` + quoted.String() + `"`
+}
+
+// Write sends the refusal. For HEAD only status and headers are sent, with the message as
+// a warning unless something is merely not there: clients that begin with HEAD could not
+// tell their user why. The id of the request becomes the detail of an internal error.
 func Write(w http.ResponseWriter, r *http.Request, requestID string, refusal *Error) {
 	entries := refusal.Entries
 	if refusal.Status == http.StatusInternalServerError && entries[0].Detail == nil && requestID != "" {
@@ -146,6 +174,9 @@ func Write(w http.ResponseWriter, r *http.Request, requestID string, refusal *Er
 	}
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method == http.MethodHead && refusal.Status != http.StatusNotFound {
+		header.Add("Warning", Warning(entries[0].Message))
+	}
 	w.WriteHeader(refusal.Status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // nobody is left to tell

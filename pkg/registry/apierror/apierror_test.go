@@ -70,3 +70,27 @@ func TestFromFindsWrappedRefusals(t *testing.T) {
 		t.Errorf("Retry-After %q, want 2", got)
 	}
 }
+
+// The clients that push begin with HEAD, and all that they could tell their user was a status.
+func TestRefusedHeadsSayWhyInAWarning(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refusal *Error
+		want    string
+	}{
+		"denied":               {New(http.StatusForbidden, CodeDenied, "user %q cannot get this", "eve"), `299 - "user \"eve\" cannot get this"`},
+		"text of somebody":     {New(http.StatusForbidden, CodeDenied, "a\r\nSet-Cookie: b \\ é"), `299 - "a??Set-Cookie: b \\ ?"`},
+		"what is not there":    {New(http.StatusNotFound, CodeBlobUnknown, "no such blob"), ""},
+		"long texts are short": {New(http.StatusForbidden, CodeDenied, "%s", strings.Repeat("x", 1<<16)), `299 - "` + strings.Repeat("x", maxWarning) + `"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := httptest.NewRecorder()
+			Write(answer, httptest.NewRequest(http.MethodHead, "/", nil), "", tc.refusal)
+			if got := answer.Header().Get("Warning"); got != tc.want {
+				t.Errorf("Warning: %s, want %s", got, tc.want)
+			}
+			if answer.Body.Len() != 0 {
+				t.Errorf("an answer to HEAD has a body: %s", answer.Body)
+			}
+		})
+	}
+}
