@@ -43,6 +43,7 @@ var clients = []client{
 			[ "$(crane ls $REGISTRY/$OURS/app | tr '\n' ' ')" = "second v1 " ]
 			crane catalog $REGISTRY | has $OURS/app`,
 		refusedPush: `crane push image.tar $REGISTRY/$OURS/app:v2`,
+		pushRefusal: `403 Forbidden|cannot (get|update) imagestreams/layers`,
 		refusedPull: `crane pull $REGISTRY/$OURS/app:v1 stolen.tar`,
 	},
 	{
@@ -170,7 +171,9 @@ func TestClients(t *testing.T) {
 
 // keepsDigest tells whether the client copies manifests as they are. buildah and podman compress
 // the layers of their stores anew, and helm pushes what it has on disk with the time.
-func (c client) keepsDigest() bool { return !slices.Contains([]string{"buildah", "podman", "helm"}, c.name) }
+func (c client) keepsDigest() bool {
+	return !slices.Contains([]string{"buildah", "podman", "helm"}, c.name)
+}
 
 func expectRefusal(t *testing.T, said, expected, verb string, d *desk) {
 	t.Helper()
