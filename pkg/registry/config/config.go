@@ -227,6 +227,7 @@ func Parse(raw []byte) (*Config, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	defer literalVariables()()
 	parser := configuration.NewParser(envPrefix, []configuration.VersionedParseInfo{{
 		Version:        configuration.MajorMinorVersion(0, 1),
 		ParseAs:        reflect.TypeFor[Config](),
@@ -234,6 +235,9 @@ func Parse(raw []byte) (*Config, []string, error) {
 	}})
 	config := &Config{}
 	if err := parser.Parse(complete, config); err != nil {
+		return nil, nil, err
+	}
+	if err := config.applyNested(); err != nil {
 		return nil, nil, err
 	}
 	if err := config.Validate(); err != nil {

@@ -23,7 +23,7 @@ func (c *Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
 	errs = append(errs, c.storageErrors()...)
-	errs = append(errs, c.maintenanceErrors()...)
+	errs = append(errs, c.switchErrors()...)
 	if c.Alauda.Version != alaudaVersion {
 		bad("alauda.version: %q is not supported, use %q", c.Alauda.Version, alaudaVersion)
 	}
