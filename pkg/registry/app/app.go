@@ -24,6 +24,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/registry/streams"
 	"image.alauda.io/registry/pkg/version"
 
 	"github.com/spf13/cobra"
@@ -147,6 +148,7 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 	if check := c.Configuration.Health.StorageDriver; check.Enabled {
 		wait.Go(func() { r.Health.Watch(background, check.Interval, r.Store.Check) })
 	}
+	wait.Go(func() { r.Streams.Run(background) })
 	if r.Certificate != nil {
 		wait.Go(func() { r.Certificate.Watch(background) })
 	}
@@ -174,7 +176,10 @@ func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependenci
 	}
 	deps.Reviewer = auth.NewKubeReviewer(client)
 	deps.Limits = limits.NewKubeSource(client)
-	deps.API, err = imageapi.NewKubeClient(kubeConfig)
+	if deps.API, err = imageapi.NewKubeClient(kubeConfig); err != nil {
+		return deps, err
+	}
+	deps.Streams, err = streams.NewKubeSource(kubeConfig)
 	return deps, err
 }
 

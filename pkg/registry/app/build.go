@@ -17,10 +17,12 @@ import (
 	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/server"
 	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/registry/streams"
 	"image.alauda.io/registry/pkg/registry/uploadstate"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"go.uber.org/zap"
+	"k8s.io/client-go/tools/cache"
 )
 
 // Dependencies are what the registry talks to. Tests give their own.
@@ -34,6 +36,8 @@ type Dependencies struct {
 	Now    func() time.Time
 	// Wait pauses between attempts and returns early with the context's error.
 	Wait func(ctx context.Context, delay time.Duration) error
+	// Streams lists and watches the metadata of image streams; nil for reading each time.
+	Streams cache.ListerWatcherWithContext
 }
 
 // Registry is a complete server that does not listen yet.
@@ -44,6 +48,8 @@ type Registry struct {
 	Metrics *server.Metrics
 	// PullThrough works in the background; who builds a Registry stops it.
 	PullThrough *pullthrough.Service
+	// Streams follow the image streams when they are run.
+	Streams *streams.Views
 	// Certificate is nil without TLS.
 	Certificate *server.Certificate
 }
@@ -55,6 +61,10 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 		return nil, err
 	}
 	metrics := server.NewMetrics()
+	views, err := streamViews(&deps, metrics)
+	if err != nil {
+		return nil, err
+	}
 	authOptions := auth.Options{
 		Anonymous: c.Alauda.Auth.Anonymous, Audience: c.Alauda.Auth.Audience, Now: deps.Now, Observer: metrics,
 		TokenTTL: c.Alauda.Auth.Cache.TokenTTL, TokenFailureTTL: c.Alauda.Auth.Cache.TokenFailureTTL,
@@ -71,6 +81,10 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if err != nil {
 		return nil, err
 	}
+	catalog, err := catalogReviews(deps.Reviewer, authOptions)
+	if err != nil {
+		return nil, err
+	}
 	options, err := handlerOptions(c)
 	if err != nil {
 		return nil, err
@@ -79,9 +93,9 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 		return nil, err
 	}
 	h := &handlers.Handlers{
-		Options: options, Store: blobs, API: deps.API, Log: deps.Log, Now: deps.Now, Wait: deps.Wait,
+		Options: options, Store: blobs, API: deps.API, Streams: views, Log: deps.Log, Now: deps.Now, Wait: deps.Wait,
 		Pusher:        &imageapi.Pusher{Client: deps.API, Now: deps.Now, Wait: deps.Wait},
-		Authenticator: authenticator, Authorizer: authorizer, States: uploadstate.NewSigner(c.Configuration.HTTP.Secret),
+		Authenticator: authenticator, Authorizer: authorizer, Catalog: catalog, States: uploadstate.NewSigner(c.Configuration.HTTP.Secret),
 		Challenge: auth.Challenge{
 			Realm: c.Alauda.Auth.Realm, Service: c.Alauda.Auth.Service, TokenRealm: c.Alauda.Auth.TokenRealm,
 			Host: c.Configuration.HTTP.Host, ServerAddr: c.Alauda.Server.Addr,
@@ -110,7 +124,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	}
 	return &Registry{
 		Server: server.New(serverOptions, h, health, metrics, deps.Log),
-		Store:  blobs, Health: health, Metrics: metrics, PullThrough: h.PullThrough, Certificate: certificate,
+		Store:  blobs, Health: health, Metrics: metrics, PullThrough: h.PullThrough, Streams: views, Certificate: certificate,
 	}, nil
 }
 

@@ -2,16 +2,37 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/imageapi"
-	"image.alauda.io/registry/pkg/registry/route"
+	"image.alauda.io/registry/pkg/registry/streams"
+
+	"golang.org/x/sync/errgroup"
 )
 
-const catalogPage = 100
+const (
+	catalogPage = 100
+	// catalogReviews bounds the reviews of namespaces that run at the same time, for all
+	// lists together: somebody who may see nothing causes one for each namespace.
+	catalogReviews = 10
+)
+
+// Catalog decides which namespaces a list of repositories shows to whom.
+type Catalog struct {
+	// Authorizer remembers decisions about namespaces longer than others are remembered,
+	// because one page may need thousands of them.
+	Authorizer *auth.Authorizer
+
+	running chan struct{}
+}
+
+// NewCatalog returns a Catalog that asks an authorizer.
+func NewCatalog(authorizer *auth.Authorizer) *Catalog {
+	return &Catalog{Authorizer: authorizer, running: make(chan struct{}, catalogReviews)}
+}
 
 // catalog lists the repositories that the caller may see: all of them, or those of the
 // namespaces in which he may list image streams.
@@ -20,47 +41,87 @@ func (h *Handlers) catalog(req *request) error {
 	if err != nil {
 		return err
 	}
-	names, err := h.API.StreamNames(req.Context())
+	ctx := req.Context()
+	everything, err := h.Authorizer.Authorize(ctx, req.identity, auth.ListStreams(""))
+	if err != nil {
+		return reviewFailed(err)
+	}
+	names, err := h.Streams.Names(ctx)
 	if err != nil {
 		return imageapi.Unavailable(err)
 	}
-	sorted, err := h.visible(req.Context(), req.identity, names, p)
+	var seen []string
+	switch {
+	case p.size == 0:
+	case everything.Allowed:
+		seen = names.After(p.last, p.size+1)
+	default:
+		seen, err = h.Catalog.visible(ctx, req.identity, names, p)
+	}
 	if err != nil {
 		return err
 	}
-	part, more := p.take(sorted)
+	part, more := p.take(seen)
 	if more {
 		p.link(req, "/v2/_catalog", part[len(part)-1])
 	}
 	return writeJSON(req, http.StatusOK, "application/json", map[string]any{"repositories": part})
 }
 
-// visible returns the sorted names behind p.last that the caller may see, and stops
-// asking for permissions one name after the page is full.
-func (h *Handlers) visible(ctx context.Context, identity auth.Identity, names []route.Name, p page) ([]string, error) {
-	slices.SortFunc(names, func(a, b route.Name) int { return strings.Compare(a.String(), b.String()) })
-	everything, err := h.Authorizer.Authorize(ctx, identity, auth.ListStreams(""))
-	if err != nil {
-		return nil, reviewFailed(err)
-	}
+// visible returns the names behind p.last that the caller may see, namespace by namespace,
+// until one more than the page holds is found.
+func (c *Catalog) visible(ctx context.Context, identity auth.Identity, names streams.Names, p page) ([]string, error) {
 	var seen []string
-	for _, name := range names {
-		text := name.String()
-		if p.last != "" && text <= p.last {
-			continue
-		}
-		if !everything.Allowed {
-			decision, err := h.Authorizer.Authorize(ctx, identity, auth.ListStreams(name.Namespace))
-			if err != nil {
-				return nil, reviewFailed(err)
-			}
-			if !decision.Allowed {
-				continue
-			}
-		}
-		if seen = append(seen, text); len(seen) > p.size {
+	for last := p.last; len(seen) <= p.size; {
+		namespaces := names.NamespacesAfter(last, catalogReviews)
+		if len(namespaces) == 0 {
 			break
+		}
+		allowed, err := c.review(ctx, identity, namespaces)
+		if err != nil {
+			return nil, err
+		}
+		for i, namespace := range namespaces {
+			if allowed[i] {
+				seen = append(seen, ofNamespace(names, namespace, last, p.size+1-len(seen))...)
+			}
+			last = max(last, streams.PastNamespace(namespace))
 		}
 	}
 	return seen, nil
+}
+
+// ofNamespace returns names of one namespace that are greater than last.
+func ofNamespace(names streams.Names, namespace, last string, limit int) []string {
+	prefix := namespace + "/"
+	list := names.After(max(last, prefix), limit)
+	for i, name := range list {
+		if !strings.HasPrefix(name, prefix) {
+			return list[:i]
+		}
+	}
+	return list
+}
+
+// review asks about several namespaces at once.
+func (c *Catalog) review(ctx context.Context, identity auth.Identity, namespaces []string) ([]bool, error) {
+	allowed := make([]bool, len(namespaces))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, namespace := range namespaces {
+		group.Go(func() error {
+			select {
+			case c.running <- struct{}{}:
+				defer func() { <-c.running }()
+			case <-ctx.Done():
+				return reviewFailed(errors.Join(errors.New("waiting for a review"), ctx.Err()))
+			}
+			decision, err := c.Authorizer.Authorize(ctx, identity, auth.ListStreams(namespace))
+			if err != nil {
+				return reviewFailed(err)
+			}
+			allowed[i] = decision.Allowed
+			return nil
+		})
+	}
+	return allowed, group.Wait()
 }

@@ -27,6 +27,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/registry/streams"
 	"image.alauda.io/registry/pkg/registry/uploadstate"
 
 	"go.uber.org/zap"
@@ -66,9 +67,12 @@ type Handlers struct {
 	Options       Options
 	Store         *store.Store
 	API           imageapi.Client
+	Streams       *streams.Views
 	Pusher        *imageapi.Pusher
 	Authenticator *auth.Authenticator
 	Authorizer    *auth.Authorizer
+	// Catalog decides which namespaces a list of repositories shows.
+	Catalog       *Catalog
 	Challenge     auth.Challenge
 	States        *uploadstate.Signer
 	Reads, Writes *limiter.Limiter
@@ -143,7 +147,7 @@ func (h *Handlers) handle(w http.ResponseWriter, r *http.Request, record *Record
 	defer release()
 	req := &request{Request: r, w: w, route: matched, id: record.ID, record: record}
 	if matched.Name != (route.Name{}) {
-		req.scope = membership.New(h.API, h.Store, matched.Name)
+		req.scope = membership.New(h.API, h.Streams, h.Store, matched.Name)
 	}
 	if matched.Kind == route.Token {
 		return h.token(req)

@@ -22,6 +22,17 @@ func (h *Handlers) manifest(req *request) error {
 		return err
 	}
 	raw, mediaType, err := h.readManifest(req, requested, canonical, err)
+	if req.route.Tag != "" && errors.Is(err, store.ErrNotFound) {
+		// The tag may have moved away from content that is gone.
+		moved, again := req.scope.FreshTag(req.Context(), req.route.Tag)
+		if again != nil {
+			return again
+		}
+		if moved != canonical {
+			requested, canonical = moved, moved
+			raw, mediaType, err = h.readManifest(req, moved, moved, nil)
+		}
+	}
 	if err != nil {
 		return err
 	}

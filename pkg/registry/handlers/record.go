@@ -104,7 +104,7 @@ func (p *push) stored(ctx context.Context, canonical digest.Digest) (*manifest.M
 func (p *push) image(ctx context.Context, m *manifest.Manifest) (*imagev1.Image, error) {
 	facts := manifest.Facts{Now: p.Now(), Canonical: p.canonicalOf}
 	if m.IsIndex() {
-		sum := childrenSum{push: p, scope: membership.New(p.API, p.Store, p.req.route.Name), seen: map[digest.Digest]bool{}}
+		sum := childrenSum{push: p, scope: membership.NewLive(p.API, p.Streams, p.Store, p.req.route.Name), seen: map[digest.Digest]bool{}}
 		size, err := sum.below(ctx, m, maxIndexDepth)
 		if err != nil {
 			return nil, err

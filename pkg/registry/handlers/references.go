@@ -100,7 +100,7 @@ func unknownReferences(unknown []digest.Digest) error {
 func (p *push) look(ctx context.Context) ([]digest.Digest, error) {
 	p.blobs, p.children, p.visited = nil, nil, map[digest.Digest]bool{}
 	missing := map[digest.Digest]bool{}
-	scope := membership.New(p.API, p.Store, p.req.route.Name)
+	scope := membership.NewLive(p.API, p.Streams, p.Store, p.req.route.Name)
 	var group errgroup.Group
 	group.SetLimit(parallelChecks)
 	var once sync.Mutex // a Scope is not for concurrent use

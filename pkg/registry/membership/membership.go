@@ -1,10 +1,13 @@
 // Package membership answers which content belongs to a repository.
 //
 // A Scope lives for one request. It combines the links in the storage with what the
-// image API says about the ImageStream, reads the stream and its layers at most once,
-// and answers: which digest has a tag, may this repository serve this manifest, may it
-// serve this blob. Links are asked first, so that content that was pushed here is
-// served while the image API is away.
+// image API says about the ImageStream, and answers: which digest has a tag, may this
+// repository serve this manifest, may it serve this blob. Links are asked first, so that
+// content that was pushed here is served while the image API is away.
+//
+// What a stream has is believed from its view; that it lacks something is said only after
+// a read of the stream itself. Stream and layers are read at most once. Layers have no
+// view: what is local follows from Images, too, which change without their stream.
 //
 // That a digest is in the global store never suffices, and neither does a manifest
 // that somebody imported: only entries that the API marks `local` open content without
@@ -26,21 +29,25 @@ import (
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/registry/streams"
 
 	"github.com/opencontainers/go-digest"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // Scope is the view of one repository during one request. It is not for concurrent
-// use before Stream and Layers were called.
+// use.
 type Scope struct {
 	api   imageapi.Client
+	views *streams.Views
 	store *store.Store
 	name  route.Name
 
-	stream *answer[*imagev1.ImageStream]
-	layers *answer[*imagev1.ImageStreamLayers]
-	needs  map[string]map[digest.Digest]bool
+	// stream is what was learned about the stream; fresh says that it was read for this
+	// request, live that nothing else will do.
+	stream      *answer[*streams.View]
+	fresh, live bool
+	layers      *answer[*imagev1.ImageStreamLayers]
+	needs       map[string]map[digest.Digest]bool
 }
 
 type answer[T any] struct {
@@ -49,21 +56,65 @@ type answer[T any] struct {
 }
 
 // New returns the Scope of a repository.
-func New(api imageapi.Client, store *store.Store, name route.Name) *Scope {
-	return &Scope{api: api, store: store, name: name}
+func New(api imageapi.Client, views *streams.Views, store *store.Store, name route.Name) *Scope {
+	return &Scope{api: api, views: views, store: store, name: name}
+}
+
+// NewLive returns a Scope that reads the stream itself, for what will be written.
+func NewLive(api imageapi.Client, views *streams.Views, store *store.Store, name route.Name) *Scope {
+	return &Scope{api: api, views: views, store: store, name: name, live: true}
 }
 
 // Name is the repository.
 func (s *Scope) Name() route.Name { return s.name }
 
-// Stream reads the ImageStream. A missing one is 404 NAME_UNKNOWN, an image API that
-// does not answer 503.
+// Stream reads the ImageStream itself and returns what streams.View keeps of it, for who
+// writes or says that something does not exist. A missing one is 404 NAME_UNKNOWN, an
+// image API that does not answer 503.
 func (s *Scope) Stream(ctx context.Context) (*imagev1.ImageStream, error) {
+	view, err := s.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return view.Stream(), nil
+}
+
+// view is the stream as it is known.
+func (s *Scope) view(ctx context.Context) (*streams.View, error) {
+	if s.live {
+		return s.refresh(ctx)
+	}
 	if s.stream == nil {
-		stream, err := s.api.Stream(ctx, s.name)
-		s.stream = &answer[*imagev1.ImageStream]{stream, s.refusal(err)}
+		view, fresh, err := s.views.View(ctx, s.name)
+		if !fresh && streams.Missing(err) {
+			// The read of somebody else, which may have begun before the stream was there.
+			return s.refresh(ctx)
+		}
+		s.stream, s.fresh = &answer[*streams.View]{view, s.refusal(err)}, fresh
 	}
 	return s.stream.value, s.stream.err
+}
+
+// refresh reads the stream unless this request has read it.
+func (s *Scope) refresh(ctx context.Context) (*streams.View, error) {
+	if s.stream == nil || !s.fresh {
+		view, err := s.views.Fresh(ctx, s.name)
+		s.stream, s.fresh = &answer[*streams.View]{view, s.refusal(err)}, true
+	}
+	return s.stream.value, s.stream.err
+}
+
+// find looks into the stream as it is known, and into the stream itself when that does
+// not show what is looked for.
+func (s *Scope) find(ctx context.Context, has func(*streams.View) bool) (bool, error) {
+	view, err := s.view(ctx)
+	if err != nil || has(view) || s.fresh {
+		return err == nil && has(view), err
+	}
+	if view, err = s.refresh(ctx); err != nil {
+		return false, err
+	}
+	return has(view), nil
 }
 
 // Layers reads what the images of the stream consist of.
@@ -79,55 +130,52 @@ func (s *Scope) refusal(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isMissing(err):
+	case streams.Missing(err):
 		return apierror.New(http.StatusNotFound, apierror.CodeNameUnknown, "image stream %q not found", s.name).
 			WithCause(errors.Join(err, store.ErrNotFound))
 	}
 	return imageapi.Unavailable(err)
 }
 
-// isMissing tells a stream that does not exist from an API that is not served.
-func isMissing(err error) bool {
-	if !apierrors.IsNotFound(err) {
-		return false
-	}
-	var status apierrors.APIStatus
-	return errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Name != ""
-}
-
 // Tag returns the current digest of a tag: 404 MANIFEST_UNKNOWN without one.
 func (s *Scope) Tag(ctx context.Context, tag string) (digest.Digest, error) {
-	stream, err := s.Stream(ctx)
-	if err != nil {
+	image := ""
+	found, err := s.find(ctx, func(view *streams.View) (found bool) {
+		image, found = view.Image(tag)
+		return found
+	})
+	switch {
+	case err != nil:
 		return "", err
+	case !found:
+		return "", ManifestUnknown("image stream %q has no tag %q", s.name, tag)
 	}
-	for _, list := range stream.Status.Tags {
-		if list.Tag != tag || len(list.Items) == 0 {
-			continue
-		}
-		d, err := manifest.ParseDigest(list.Items[0].Image)
-		if err != nil {
-			return "", ManifestUnknown("tag %q of %s does not name an image of this registry", tag, s.name)
-		}
-		return d, nil
+	d, err := manifest.ParseDigest(image)
+	if err != nil && !s.fresh {
+		return s.FreshTag(ctx, tag)
 	}
-	return "", ManifestUnknown("image stream %q has no tag %q", s.name, tag)
+	if err != nil {
+		return "", ManifestUnknown("tag %q of %s does not name an image of this registry", tag, s.name)
+	}
+	return d, nil
 }
 
-// Tags returns the tags that have a history, in the order of the API.
+// FreshTag is Tag of the stream itself. Who finds that the content of a tag is gone asks
+// whether the tag has moved.
+func (s *Scope) FreshTag(ctx context.Context, tag string) (digest.Digest, error) {
+	if _, err := s.refresh(ctx); err != nil {
+		return "", err
+	}
+	return s.Tag(ctx, tag)
+}
+
+// Tags returns the tags that have a history, byte-sorted. The list is shared.
 func (s *Scope) Tags(ctx context.Context) ([]string, error) {
-	stream, err := s.Stream(ctx)
+	view, err := s.view(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tags := make([]string, 0, len(stream.Status.Tags))
-	for _, list := range stream.Status.Tags {
-		if len(list.Items) > 0 {
-			tags = append(tags, list.Tag)
-		}
-	}
-	slices.Sort(tags)
-	return tags, nil
+	return view.Tags(), nil
 }
 
 // ManifestUnknown is 404 MANIFEST_UNKNOWN.
@@ -145,14 +193,14 @@ func (s *Scope) Manifest(ctx context.Context, d digest.Digest) (digest.Digest, e
 	if d.Algorithm() != digest.SHA256 {
 		return "", s.unknownManifest(d)
 	}
-	stream, err := s.Stream(ctx)
+	named, err := s.find(ctx, func(view *streams.View) bool { return view.Names(d.String()) })
 	if errors.Is(err, store.ErrNotFound) {
 		return "", s.unknownManifest(d)
 	}
 	if err != nil {
 		return "", err
 	}
-	if names(stream, d) {
+	if named {
 		return d, nil
 	}
 	layers, err := s.Layers(ctx)
@@ -239,16 +287,4 @@ func (s *Scope) Uses(ctx context.Context, d digest.Digest) (bool, error) {
 	_, blob := layers.Blobs[d.String()]
 	_, image := layers.Images[d.String()]
 	return blob || image, nil
-}
-
-// names tells whether any item of any tag is the digest.
-func names(stream *imagev1.ImageStream, d digest.Digest) bool {
-	for _, list := range stream.Status.Tags {
-		for _, item := range list.Items {
-			if item.Image == d.String() {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -13,6 +13,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/pkg/registry/streams"
 
 	"github.com/opencontainers/go-digest"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -105,7 +106,7 @@ func newFixture(t *testing.T) *fixture {
 			"no digest, but no harm done": {},
 		},
 	}}
-	return &fixture{Scope: New(api, blobs, app), api: api, store: blobs}
+	return &fixture{Scope: New(api, viewsOf(t, api), blobs, app), api: api, store: blobs}
 }
 
 func (f *fixture) link(t *testing.T, set store.Links, from, to digest.Digest) {
@@ -320,4 +321,14 @@ func TestUseByTheStream(t *testing.T) {
 			t.Errorf("%s: reached %t, used %t, parent %q; want %+v", content, reaches, uses, parent, want)
 		}
 	}
+}
+
+// viewsOf are views without a watch: each look reads the stream.
+func viewsOf(t *testing.T, api imageapi.Client) *streams.Views {
+	t.Helper()
+	views, err := streams.New(streams.Options{API: api})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return views
 }

@@ -34,6 +34,7 @@ type Metrics struct {
 	servedBytes   *prometheus.CounterVec
 	expiry        prometheus.Gauge
 	pullThrough   pullThroughMetrics
+	streams       streamMetrics
 }
 
 // NewMetrics registers all metrics in a registry of their own.
@@ -70,6 +71,7 @@ func NewMetrics() *Metrics {
 	m.servedBytes = counter("served_bytes_total", "Bytes of blobs sent.", "source")
 	m.expiry = gauge("tls_certificate_expiry_timestamp_seconds", "End of the serving certificate's life.")
 	m.pullThrough = newPullThroughMetrics(m.registry)
+	m.streams = newStreamMetrics(m.registry)
 	build := counter("build_info", "Version of the binary; always 1.", "version", "commit", "go_version")
 	info := version.Get()
 	build.WithLabelValues(info.Version, info.Commit, info.GoVersion).Inc()
