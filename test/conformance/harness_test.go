@@ -59,6 +59,12 @@ func start(t testing.TB, settings ...string) *env { return startOn(t, inmemory.N
 
 func startOn(t testing.TB, storage driver.StorageDriver, settings ...string) *env {
 	t.Helper()
+	return startWith(t, storage, func(*app.Dependencies) {}, settings...)
+}
+
+// startWith lets a test change what the registry talks to.
+func startWith(t testing.TB, storage driver.StorageDriver, change func(*app.Dependencies), settings ...string) *env {
+	t.Helper()
 	raw := "version: 0.1\nstorage: {inmemory: {}, maintenance: {readonly: {enabled: READONLY}}}\nhttp: {secret: shared HTTP}\nalauda: {server: {addr: '" + serverAddr + "'} ALAUDA}\n"
 	values := map[string]string{"READONLY": "false", "HTTP": "", "ALAUDA": ""}
 	for _, setting := range settings {
@@ -74,10 +80,12 @@ func startOn(t testing.TB, storage driver.StorageDriver, settings ...string) *en
 	}
 	e := &env{t: t, reviewer: &authtest.Reviewer{}, driver: storage, clock: testingclock.NewFakeClock(time.Now())}
 	e.api = imageapitest.New(serverAddr, e.clock.Now)
-	e.registry, err = app.Build(t.Context(), c, app.Dependencies{
+	deps := app.Dependencies{
 		API: e.api, Reviewer: e.reviewer, Driver: storage, Log: zap.NewNop(), Now: e.clock.Now,
 		Wait: func(_ context.Context, delay time.Duration) error { e.waited += delay; return nil },
-	})
+	}
+	change(&deps)
+	e.registry, err = app.Build(t.Context(), c, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
