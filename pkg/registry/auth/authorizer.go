@@ -91,6 +91,12 @@ func CreateStream(namespace, stream string) Attributes {
 	return Attributes{Verb: "create", Group: apiGroup, Version: apiVersion, Resource: "imagestreams", Namespace: namespace, Name: stream}
 }
 
+// CreateSignature is the access to add signatures to images: to those of a stream, or of the
+// whole cluster when namespace and stream are empty.
+func CreateSignature(namespace, stream string) Attributes {
+	return Attributes{Verb: "create", Group: apiGroup, Version: apiVersion, Resource: "imagesignatures", Namespace: namespace, Name: stream}
+}
+
 // Prune is the access of the pruner.
 func Prune() Attributes {
 	return Attributes{Verb: "delete", Group: apiGroup, Version: apiVersion, Resource: "images"}

@@ -43,6 +43,9 @@ func require(r *http.Request, matched route.Route) requirement {
 	case r.Method == http.MethodDelete && (matched.Kind == route.Manifest || matched.Kind == route.Blob):
 		prune := auth.Prune()
 		return requirement{access: auth.Layers("delete", ns, stream), alternative: &prune, needsAccess: true, deed: "delete", scope: scope + "delete"}
+	case matched.Kind == route.Signatures && isWrite(r.Method):
+		everywhere := auth.CreateSignature("", "")
+		return requirement{access: auth.CreateSignature(ns, stream), alternative: &everywhere, needsAccess: true, deed: "write signatures", scope: scope + "pull,push"}
 	case matched.Kind == route.UploadStart || matched.Kind == route.Upload || isWrite(r.Method):
 		scope += "pull,push"
 		if from := r.URL.Query().Get("from"); matched.Kind == route.UploadStart && from != "" {

@@ -26,6 +26,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/membership"
 	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/route"
+	"image.alauda.io/registry/pkg/registry/signatures"
 	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/registry/streams"
 	"image.alauda.io/registry/pkg/registry/uploadstate"
@@ -76,6 +77,8 @@ type Handlers struct {
 	Challenge     auth.Challenge
 	States        *uploadstate.Signer
 	Reads, Writes *limiter.Limiter
+	// Signatures are those of the image API; nil without one.
+	Signatures signatures.Client
 	// PullThrough fetches what streams have by import.
 	PullThrough *pullthrough.Service
 	// Limits refuses early what the namespace does not allow; nil when it is switched off.
@@ -96,12 +99,17 @@ type Handlers struct {
 
 // Record is what the server learns about a request, for logs and metrics.
 type Record struct {
-	ID       string
-	Route    route.Route
-	Username string
+	ID    string
+	Route route.Route
+	// Identity is the caller, zero before it is known.
+	Identity auth.Identity
 	Method   string
-	// Remote says that the answer comes from another registry.
+	// Remote says that the answer is read from another registry while it is sent.
 	Remote bool
+	// Upstream is the host of the other registry that the answer comes from, "" for none.
+	Upstream string
+	// CreatedStream says that the request made the image stream.
+	CreatedStream bool
 }
 
 // request is one request on its way through the handlers.
@@ -156,10 +164,10 @@ func (h *Handlers) handle(w http.ResponseWriter, r *http.Request, record *Record
 		return h.metrics(req)
 	}
 	if err := h.admit(req); err != nil {
-		record.Username = req.identity.Username
+		record.Identity = req.identity
 		return err
 	}
-	record.Username = req.identity.Username
+	record.Identity = req.identity
 	if h.Options.ReadOnly && isWrite(r.Method) && matched.Kind != route.AdminGC { // which looks at its body
 		return readOnly()
 	}
@@ -177,6 +185,8 @@ func (h *Handlers) dispatch(req *request) error {
 		return h.tags(req)
 	case route.Referrers:
 		return h.referrers(req)
+	case route.Signatures:
+		return h.signatures(req)
 	case route.UploadStart:
 		return h.startUpload(req)
 	case route.Upload:
@@ -213,7 +223,8 @@ func unknownRoute() error {
 }
 
 func (h *Handlers) checkMethod(matched route.Route, method string) error {
-	if matched.Kind == route.Unknown || matched.Kind == route.Metrics && h.Metrics == nil {
+	if matched.Kind == route.Unknown || matched.Kind == route.Metrics && h.Metrics == nil ||
+		matched.Kind == route.Signatures && h.Signatures == nil {
 		return unknownRoute()
 	}
 	methods := matched.Methods()

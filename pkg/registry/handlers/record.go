@@ -65,7 +65,9 @@ func (p *push) createStream(ctx context.Context, name route.Name) error {
 				"image stream %q does not exist and user %q cannot create it", name, p.req.identity.Username)
 		}
 	}
-	return p.Pusher.Create(ctx, name, p.req.identity.Username)
+	err := p.Pusher.Create(ctx, name, p.req.identity.Username)
+	p.req.record.CreatedStream = err == nil
+	return err
 }
 
 // recordChildren gives stored children of an index their Image back if it was pruned,

@@ -45,6 +45,9 @@ func (h *Handlers) remoteManifest(req *request, d digest.Digest, unknown error) 
 	if errors.Is(err, pullthrough.ErrNoSource) {
 		return nil, unknown
 	}
+	if err == nil {
+		req.record.Upstream = h.PullThrough.LastSource(req.route.Name, d)
+	}
 	return raw, err
 }
 
@@ -168,7 +171,7 @@ func (h *Handlers) sendRemote(req *request, status int, size int64, body io.Read
 	if size >= 0 {
 		header.Set("Content-Length", strconv.FormatInt(size, 10))
 	}
-	req.record.Remote = true
+	req.record.Remote, req.record.Upstream = true, h.PullThrough.LastSource(req.route.Name, req.route.Digest)
 	req.w.WriteHeader(status)
 	watched := &watchedReader{reader: body}
 	sent, err := io.Copy(req.w, watched)

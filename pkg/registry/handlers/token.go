@@ -75,7 +75,8 @@ func (h *Handlers) postToken(req *request) error {
 }
 
 func (h *Handlers) exchange(req *request, token, scope string) error {
-	_, err := h.Authenticator.Token(req.Context(), token)
+	identity, err := h.Authenticator.Token(req.Context(), token)
+	req.record.Identity = identity
 	switch {
 	case errors.Is(err, auth.ErrInvalidCredentials):
 		return h.badCredentials("the token is not valid")

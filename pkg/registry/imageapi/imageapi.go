@@ -67,10 +67,17 @@ type kubeClient struct {
 	metadata metadata.Interface
 }
 
-// NewKubeClient returns the Client of a cluster.
-func NewKubeClient(config *rest.Config) (Client, error) {
+// KubeConfig is config with answers of an image API that is not registered made errors, so
+// that they are not taken for missing objects.
+func KubeConfig(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return registeredOnly{next} })
+	return config
+}
+
+// NewKubeClient returns the Client of a cluster.
+func NewKubeClient(config *rest.Config) (Client, error) {
+	config = KubeConfig(config)
 	images, err := versioned.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("image API client: %w", err)

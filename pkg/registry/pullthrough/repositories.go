@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"image.alauda.io/registry/pkg/oci/remote"
@@ -57,6 +58,17 @@ func (r *repositories) get(ctx context.Context, name route.Name, from source, pa
 
 func (r *repositories) remember(name route.Name, d digest.Digest, from source) {
 	r.found.Add(name.String()+" "+d.String(), from.key(), findLifetime)
+}
+
+// LastSource is the host of the registry that something of a stream was found in last, ""
+// when that is not known any more.
+func (s *Service) LastSource(name route.Name, d digest.Digest) string {
+	known, ok := s.repositories.found.Get(name.String() + " " + d.String())
+	if !ok {
+		return ""
+	}
+	host, _, _ := strings.Cut(known.(string), "/")
+	return host
 }
 
 // sorted puts the source that had the digest last to the front.

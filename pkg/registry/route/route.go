@@ -25,27 +25,29 @@ type Kind string
 
 // The kinds of routes.
 const (
-	Unknown       Kind = "unknown"
-	Base          Kind = "base"
-	Catalog       Kind = "catalog"
-	Tags          Kind = "tags"
-	Manifest      Kind = "manifest"
-	Blob          Kind = "blob"
-	UploadStart   Kind = "blob-upload"
-	Upload        Kind = "blob-upload-chunk"
-	Referrers     Kind = "referrers"
-	AdminBlob     Kind = "admin-blob"
-	AdminGC       Kind = "admin-gc"
-	AdminGCReport Kind = "admin-gc-report"
-	Token         Kind = "token"
-	Metrics       Kind = "metrics"
-	Root          Kind = "root"
-	Live          Kind = "livez"
-	Ready         Kind = "readyz"
-	tokenPath          = "/alauda/token"
-	metricsPath        = "/metrics"
-	metricsAlias       = "/extensions/v2/metrics"
-	maxPathLength      = 4096
+	Unknown          Kind = "unknown"
+	Base             Kind = "base"
+	Catalog          Kind = "catalog"
+	Tags             Kind = "tags"
+	Manifest         Kind = "manifest"
+	Blob             Kind = "blob"
+	UploadStart      Kind = "blob-upload"
+	Upload           Kind = "blob-upload-chunk"
+	Referrers        Kind = "referrers"
+	Signatures       Kind = "signatures"
+	AdminBlob        Kind = "admin-blob"
+	AdminGC          Kind = "admin-gc"
+	AdminGCReport    Kind = "admin-gc-report"
+	Token            Kind = "token"
+	Metrics          Kind = "metrics"
+	Root             Kind = "root"
+	Live             Kind = "livez"
+	Ready            Kind = "readyz"
+	tokenPath             = "/alauda/token"
+	metricsPath           = "/metrics"
+	extensionsPrefix      = "/extensions/v2/"
+	metricsAlias          = extensionsPrefix + "metrics"
+	maxPathLength         = 4096
 )
 
 // Route is a checked path.
@@ -53,7 +55,8 @@ type Route struct {
 	Kind Kind
 	// Name is the repository, zero for routes without one.
 	Name Name
-	// Tag and Digest: one of them for Manifest; Digest for Blob and Referrers.
+	// Tag and Digest: one of them for Manifest; Digest for Blob, Referrers, Signatures
+	// and AdminBlob.
 	Tag    string
 	Digest digest.Digest
 	// UploadID of an Upload is the text of a UUID.
@@ -81,6 +84,8 @@ func (r Route) Methods() []string {
 		return []string{http.MethodPost}
 	case Upload:
 		return []string{http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPut, http.MethodDelete}
+	case Signatures:
+		return []string{http.MethodGet, http.MethodPut}
 	case AdminBlob:
 		return []string{http.MethodDelete}
 	case AdminGC:
@@ -120,18 +125,26 @@ func Parse(u *url.URL, serverAddr string) (Route, error) {
 		return parseAdmin(rest)
 	}
 	rest, found := strings.CutPrefix(u.Path, "/v2/")
+	extension := false
 	if !found {
+		rest, extension = strings.CutPrefix(u.Path, extensionsPrefix)
+	}
+	if !found && !extension {
 		return Route{Kind: Unknown}, nil
 	}
 	if strings.Contains(strings.ToLower(u.EscapedPath()), "%2f") || len(u.Path) > maxPathLength {
 		return Route{Kind: Unknown}, invalidName("the path has an encoded slash or is too long")
 	}
-	return parseRepository(strings.Split(rest, "/"), serverAddr)
+	find := tail
+	if extension {
+		find = extensionTail
+	}
+	return parseRepository(strings.Split(rest, "/"), serverAddr, find)
 }
 
 // parseRepository anchors the noun at the end of the path.
-func parseRepository(segments []string, serverAddr string) (Route, error) {
-	route, name := tail(segments)
+func parseRepository(segments []string, serverAddr string, find func([]string) (Route, []string)) (Route, error) {
+	route, name := find(segments)
 	if route.Kind == Unknown {
 		if hasBadSegment(segments) {
 			return route, invalidName("the path has an empty segment or a segment of dots")
@@ -176,6 +189,14 @@ func tail(segments []string) (Route, []string) {
 	return Route{Kind: Unknown}, nil
 }
 
+// extensionTail is tail for what stands below /extensions/v2.
+func extensionTail(segments []string) (Route, []string) {
+	if n := len(segments); n >= 2 && segments[n-2] == "signatures" {
+		return Route{Kind: Signatures}, segments[:n-2]
+	}
+	return Route{Kind: Unknown}, nil
+}
+
 // checkTail reads the last segment of the nouns that have a parameter.
 func (r *Route) checkTail(last string) (err error) {
 	switch r.Kind {
@@ -185,7 +206,7 @@ func (r *Route) checkTail(last string) (err error) {
 		} else {
 			r.Tag, err = ParseTag(last)
 		}
-	case Blob, Referrers:
+	case Blob, Referrers, Signatures:
 		r.Digest, err = ParseDigest(last)
 	case Upload:
 		id := strings.ToLower(last)

@@ -40,7 +40,7 @@ func (s *Server) logRequest(r *http.Request, record *handlers.Record, status int
 		zap.String("proto", r.Proto), zap.Int("status", status),
 		zap.Int64("bytes_in", in.bytes), zap.Int64("bytes_out", out.bytes),
 		zap.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000),
-		zap.String("user", record.Username), zap.String("user_agent", r.UserAgent()), zap.String("host", r.Host),
+		zap.String("user", record.Identity.Username), zap.String("user_agent", r.UserAgent()), zap.String("host", r.Host),
 	}
 	if name := record.Route.Name.String(); name != "" {
 		fields = append(fields, zap.String("repo", name))
