@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"image.alauda.io/registry/pkg/oci/manifest"
 
@@ -24,7 +25,12 @@ type Content struct {
 	offset   int64 // where the caller reads
 	position int64 // where the reader stands
 	reader   io.ReadCloser
+	failures int // since the last byte
 }
+
+// maxReadFailures is how often in a row reading goes on after a broken connection to the
+// storage. The client would have to begin anew.
+const maxReadFailures = 3
 
 // Open returns the bytes of a blob and fails when they are not there.
 func (s *Store) Open(ctx context.Context, info Info) (*Content, error) {
@@ -60,10 +66,17 @@ func (c *Content) Read(p []byte) (int, error) {
 	n, err := c.reader.Read(p)
 	c.offset += int64(n)
 	c.position = c.offset
-	if err != nil && !errors.Is(err, io.EOF) {
+	if n > 0 {
+		c.failures = 0
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if c.failures++; c.failures > maxReadFailures || c.ctx.Err() != nil {
 		return n, &Error{"read " + c.path, err}
 	}
-	return n, err
+	_ = c.Close() // the next Read opens another one where this one ended
+	return n, nil
 }
 
 // Seek implements io.Seeker. It costs nothing until the next Read.
@@ -91,9 +104,10 @@ func (c *Content) Close() error {
 	return err
 }
 
-// RedirectURL returns where a client can fetch the bytes by itself, or "".
+// RedirectURL returns where a client can fetch the bytes by itself, or "". It does not look
+// whether they are there.
 func (s *Store) RedirectURL(r *http.Request, canonical digest.Digest) (string, error) {
-	url, err := s.driver.RedirectURL(r, blobPath(canonical))
+	address, err := s.driver.RedirectURL(r, blobPath(canonical))
 	if err != nil {
 		var unsupported driver.ErrUnsupportedMethod
 		if errors.As(err, &unsupported) {
@@ -101,7 +115,11 @@ func (s *Store) RedirectURL(r *http.Request, canonical digest.Digest) (string, e
 		}
 		return "", &Error{"redirect " + canonical.String(), err}
 	}
-	return url, nil
+	// A middleware that only changes the host makes half an address of none.
+	if parsed, err := url.Parse(address); err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+		return "", nil //nolint:nilerr // the bytes can be had here
+	}
+	return address, nil
 }
 
 // Manifest returns the bytes of a manifest or of another small blob and checks them

@@ -55,7 +55,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Full tells whether the storage has no space or takes no writes.
 func (e *Error) Full() bool {
 	err := Cause(e.Err)
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EDQUOT)
+	return isFull(err) || errors.Is(err, syscall.EROFS)
 }
 
 // Cause looks behind the driver's own error type, which has no Unwrap method.
@@ -159,8 +159,14 @@ func (s *Store) get(ctx context.Context, path string) ([]byte, error) {
 	return raw, nil
 }
 
+// put writes a small file. Object stores can refuse one of several writes at the same time;
+// as all of them write the same, the second attempt finds nobody or is no worse.
 func (s *Store) put(ctx context.Context, path string, content []byte) error {
-	if err := s.driver.PutContent(ctx, path, content); err != nil {
+	err := s.driver.PutContent(ctx, path, content)
+	if err != nil && isConflict(err) {
+		err = s.driver.PutContent(ctx, path, content)
+	}
+	if err != nil {
 		return &Error{"write " + path, err}
 	}
 	return nil
