@@ -23,7 +23,6 @@ import (
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limits"
-	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/registry/streams"
 	"image.alauda.io/registry/pkg/version"
 
@@ -158,17 +157,14 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 // connect opens the storage and makes the clients. Neither needs to answer yet.
 func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependencies, error) {
 	deps := Dependencies{Log: log, Now: time.Now, Wait: wait}
-	name, err := c.StorageDriver()
-	if err != nil {
-		return deps, err
-	}
-	deps.Driver, err = store.OpenDriver(ctx, name, c.Configuration.Storage[name], c.Configuration.Middleware["storage"])
+	storage, err := openStorage(ctx, c)
 	if err != nil {
 		return deps, err
 	}
 	kubeConfig, err := restConfig(c)
 	if err != nil {
 		return deps, err
+	deps.Driver = storage
 	}
 	client, err := kubernetes.NewForConfig(kubeConfig)
 	if err != nil {

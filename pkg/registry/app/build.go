@@ -56,11 +56,11 @@ type Registry struct {
 
 // Build puts a registry together. Nothing is started and nothing is asked.
 func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry, error) {
-	blobs, err := store.New(ctx, deps.Driver, store.Options{ReadOnly: c.ReadOnly(), Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
+	metrics := server.NewMetrics()
+	blobs, err := blobStore(ctx, c, deps, metrics)
 	if err != nil {
 		return nil, err
 	}
-	metrics := server.NewMetrics()
 	views, err := streamViews(&deps, metrics)
 	if err != nil {
 		return nil, err
@@ -112,6 +112,9 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	metrics.WatchLimits(h.Reads, h.Writes, blobs.ActiveUploads)
 	if c.Alauda.Metrics.Enabled {
 		h.Metrics = metrics.Handler()
+	if h.Cache, err = digestCache(c, deps, metrics); err != nil {
+		return nil, err
+	}
 	}
 	threshold := 0
 	if check := c.Configuration.Health.StorageDriver; check.Enabled {

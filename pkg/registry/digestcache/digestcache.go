@@ -2,10 +2,10 @@
 // that a pull asks neither the storage nor the image API again for every layer.
 //
 // In come digests with their size and the names of repositories that were just proven to
-// have them; out comes whether a repository has a digest, which local repositories have
-// it, and which repositories of other registries may have it. Everything known about a
-// digest ends together, one TTL after the digest came in, and both the digests and the
-// names are bounded.
+// have them; out comes whether a repository has a digest, and which repositories have it.
+// Everything known about a digest ends together, one TTL after the digest came in, and
+// both the digests and the names are bounded. Where other registries have a blob is
+// remembered by pull-through, for each stream on its own.
 //
 // A removal is final for this replica: whoever looked before it and wants to add after it
 // is refused, because what he saw is gone. That takes a Mark, made before looking.
@@ -65,24 +65,18 @@ func (o Options) Validate() error {
 // Mark is a moment in the order of removals.
 type Mark uint64
 
-// place is a repository. Remote names can look like local ones.
-type place struct {
-	remote bool
-	name   string
-}
-
 // known is what is known about a digest.
 type known struct {
 	digest digest.Digest
 	size   int64
 	added  time.Time
-	places map[place]*list.Element // of *membership
-	order  *list.List              // newest use first
+	places map[string]*list.Element // of *membership, by repository
+	order  *list.List               // newest use first
 }
 
 type membership struct {
-	place
-	mark Mark
+	repository string
+	mark       Mark
 }
 
 // Cache holds memberships. It may be used concurrently.
@@ -120,53 +114,44 @@ func (c *Cache) Mark() Mark {
 	return c.removed.now
 }
 
-// AddBlob notes that a local repository may serve a blob, as was seen after the mark.
+// AddBlob notes that a repository may serve a blob, as was seen after the mark.
 func (c *Cache) AddBlob(mark Mark, repository string, d digest.Digest, size int64) {
-	c.add(mark, place{name: repository}, d, size)
-}
-
-// AddRemote notes that a repository of another registry, host/path, may have a blob.
-func (c *Cache) AddRemote(mark Mark, remote string, d digest.Digest) {
-	c.add(mark, place{remote: true, name: remote}, d, SizeUnknown)
-}
-
-func (c *Cache) add(mark Mark, where place, d digest.Digest, size int64) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.removed.since(mark, digestKey(d)) || !where.remote && c.removed.since(mark, repositoryKey(where.name)) {
+	if c.removed.since(mark, digestKey(d)) || c.removed.since(mark, repositoryKey(repository)) {
 		return
 	}
 	entry := c.live(d)
 	if entry == nil {
-		entry = &known{digest: d, size: SizeUnknown, added: c.options.Now(), places: map[place]*list.Element{}, order: list.New()}
+		entry = &known{digest: d, size: SizeUnknown, added: c.options.Now(), places: map[string]*list.Element{}, order: list.New()}
 		c.digests[d] = c.order.PushFront(entry)
 	}
 	if size != SizeUnknown {
 		entry.size = size
 	}
-	c.addPlace(entry, &membership{place: where, mark: mark})
+	c.addPlace(entry, &membership{repository: repository, mark: mark})
 	for c.order.Len() > c.options.Digests || c.names > c.options.Names {
 		c.drop(c.order.Back().Value.(*known)) //nolint:forcetypeassert // nothing else is in the list
 	}
 }
 
 func (c *Cache) addPlace(entry *known, member *membership) {
-	if element, found := entry.places[member.place]; found {
+	if element, found := entry.places[member.repository]; found {
 		element.Value = member
 		entry.order.MoveToFront(element)
 		return
 	}
-	entry.places[member.place] = entry.order.PushFront(member)
+	entry.places[member.repository] = entry.order.PushFront(member)
 	c.names++
 	if entry.order.Len() > c.options.Repositories {
 		c.dropPlace(entry, entry.order.Back())
 	}
 }
 
-// Blob tells whether a local repository may serve a blob, and its size, which can be
+// Blob tells whether a repository may serve a blob, and its size, which can be
 // SizeUnknown.
 func (c *Cache) Blob(repository string, d digest.Digest) (size int64, found bool) {
 	if c == nil {
@@ -177,7 +162,7 @@ func (c *Cache) Blob(repository string, d digest.Digest) (size int64, found bool
 	entry := c.live(d)
 	c.observe(false, entry != nil)
 	if entry != nil {
-		element := entry.places[place{name: repository}]
+		element := entry.places[repository]
 		found = element != nil && c.valid(entry, element)
 		if found {
 			entry.order.MoveToFront(element)
@@ -189,14 +174,9 @@ func (c *Cache) Blob(repository string, d digest.Digest) (size int64, found bool
 	return size, found
 }
 
-// Repositories returns up to limit local repositories that have the blob, those that were
-// used last first.
-func (c *Cache) Repositories(d digest.Digest, limit int) []string { return c.list(d, false, limit) }
-
-// Remotes returns up to limit repositories of other registries that may have the blob.
-func (c *Cache) Remotes(d digest.Digest, limit int) []string { return c.list(d, true, limit) }
-
-func (c *Cache) list(d digest.Digest, remote bool, limit int) (names []string) {
+// Repositories returns up to limit repositories that have the blob, those that were used
+// last first.
+func (c *Cache) Repositories(d digest.Digest, limit int) (names []string) {
 	if c == nil {
 		return nil
 	}
@@ -209,8 +189,8 @@ func (c *Cache) list(d digest.Digest, remote bool, limit int) (names []string) {
 	}
 	for element := entry.order.Front(); element != nil && len(names) < limit; {
 		next := element.Next()
-		if member := element.Value.(*membership); member.remote == remote && c.valid(entry, element) { //nolint:forcetypeassert // nothing else is in the list
-			names = append(names, member.name)
+		if c.valid(entry, element) {
+			names = append(names, element.Value.(*membership).repository) //nolint:forcetypeassert // nothing else is in the list
 		}
 		element = next
 	}
@@ -230,7 +210,7 @@ func (c *Cache) Forget(d digest.Digest) {
 	c.note(digestKey(d))
 }
 
-// ForgetRepository drops a local repository from all digests. It has to be called after
+// ForgetRepository drops a repository from all digests. It has to be called after
 // the removal that is the reason.
 func (c *Cache) ForgetRepository(repository string) {
 	if c == nil {
@@ -268,7 +248,7 @@ func (c *Cache) live(d digest.Digest) *known {
 // valid drops a membership whose repository lost something since it came.
 func (c *Cache) valid(entry *known, element *list.Element) bool {
 	member := element.Value.(*membership) //nolint:forcetypeassert // nothing else is in the list
-	if member.remote || !c.removed.since(member.mark, repositoryKey(member.name)) {
+	if !c.removed.since(member.mark, repositoryKey(member.repository)) {
 		return true
 	}
 	c.dropPlace(entry, element)
@@ -283,7 +263,7 @@ func (c *Cache) drop(entry *known) {
 
 func (c *Cache) dropPlace(entry *known, element *list.Element) {
 	member := entry.order.Remove(element).(*membership) //nolint:forcetypeassert // nothing else is in the list
-	delete(entry.places, member.place)
+	delete(entry.places, member.repository)
 	c.names--
 }
 

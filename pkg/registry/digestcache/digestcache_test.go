@@ -158,24 +158,11 @@ func TestACacheThatIsOffKnowsNothing(t *testing.T) {
 		t.Fatal("a TTL of zero makes a cache")
 	}
 	c.AddBlob(c.Mark(), "team/app", blob(1), 1)
-	c.AddRemote(c.Mark(), "registry.example/app", blob(1))
 	c.Forget(blob(1))
 	c.ForgetRepository("team/app")
 	has(t, c, "team/app", blob(1), false)
-	if len(c.Repositories(blob(1), 5)) > 0 || len(c.Remotes(blob(1), 5)) > 0 {
+	if len(c.Repositories(blob(1), 5)) > 0 {
 		t.Error("names in a cache that is off")
-	}
-}
-
-func TestRemoteNamesAreNoLocalOnes(t *testing.T) {
-	c, _ := newCache(t)
-	c.AddRemote(c.Mark(), "localhost/app", blob(1))
-	has(t, c, "localhost/app", blob(1), false)
-	if got := c.Repositories(blob(1), 5); len(got) > 0 {
-		t.Errorf("local repositories %v", got)
-	}
-	if got := c.Remotes(blob(1), 5); !slices.Equal(got, []string{"localhost/app"}) {
-		t.Errorf("remote repositories %v", got)
 	}
 }
 

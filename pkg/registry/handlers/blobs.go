@@ -12,6 +12,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
+	"go.uber.org/zap"
 )
 
 // youngLink is the age below which a pruner leaves links and blobs alone: a push may
@@ -29,6 +30,9 @@ func blobUnknown(name route.Name, d digest.Digest) error {
 // blob serves the bytes of a blob, or for HEAD what clients need to know to skip an
 // upload: that answer comes from the storage and keeps collectors away.
 func (h *Handlers) blob(req *request) error {
+	if served, err := h.rememberedBlob(req); served || err != nil {
+		return err
+	}
 	info, err := req.scope.Blob(req.Context(), req.route.Digest)
 	if err == nil && req.Method == http.MethodHead {
 		info, err = h.Store.Rely(req.Context(), info.Digest)
@@ -42,6 +46,29 @@ func (h *Handlers) blob(req *request) error {
 	return h.serveBlob(req, info)
 }
 
+// rememberedBlob serves a GET by what was proven lately. When the bytes are gone, all that
+// is known about them goes, too, and the request is answered without the cache.
+func (h *Handlers) rememberedBlob(req *request) (served bool, err error) {
+	if req.Method != http.MethodGet {
+		return false, nil
+	}
+	info, found := req.scope.RememberedBlob(req.Context(), req.route.Digest)
+	if !found {
+		return false, nil
+	}
+	if h.redirects(req) { // nobody would notice here that they are gone
+		_, err = h.Store.Stat(req.Context(), info.Digest)
+	}
+	if err == nil {
+		err = h.sendBlob(req, info)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		h.Cache.Forget(info.Digest)
+		return false, nil
+	}
+	return true, err
+}
+
 func blobHeader(req *request) http.Header {
 	header := req.w.Header()
 	header.Set("Docker-Content-Digest", req.route.Digest.String())
@@ -53,41 +80,69 @@ func blobHeader(req *request) http.Header {
 }
 
 func (h *Handlers) serveBlob(req *request, info store.Info) error {
-	header := blobHeader(req)
+	err := h.sendBlob(req, info)
+	if errors.Is(err, store.ErrNotFound) {
+		return blobUnknown(req.route.Name, req.route.Digest)
+	}
+	return err
+}
+
+// sendBlob answers with stored bytes or with the way to them. store.ErrNotFound comes before
+// anything was sent.
+func (h *Handlers) sendBlob(req *request, info store.Info) error {
 	if matchesETag(req.Header.Values("If-None-Match"), req.route.Digest) {
-		header.Del("Content-Type")
+		blobHeader(req).Del("Content-Type")
 		req.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	if req.Method == http.MethodHead {
-		header.Set("Content-Length", strconv.FormatInt(info.Size, 10))
+		blobHeader(req).Set("Content-Length", strconv.FormatInt(info.Size, 10))
 		req.w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	if !h.Options.RedirectDisabled {
-		url, err := h.Store.RedirectURL(req.Request, info.Digest)
-		if err != nil {
-			return err
-		}
-		if url != "" {
-			header.Del("Content-Type")
-			header.Set("Location", url)
-			return empty(req, http.StatusTemporaryRedirect)
+	if h.redirects(req) {
+		if address := h.elsewhere(req, info); address != "" {
+			return redirect(req, info, address)
 		}
 	}
 	if strings.Count(strings.Join(req.Header.Values("Range"), ","), ",") >= maxRanges {
 		req.Header.Del("Range")
 	}
 	content, err := h.Store.Open(req.Context(), info)
-	if errors.Is(err, store.ErrNotFound) {
-		return blobUnknown(req.route.Name, req.route.Digest)
-	}
 	if err != nil {
 		return err
 	}
 	defer content.Close() //nolint:errcheck // everything was read or the client left
+	blobHeader(req)
 	http.ServeContent(req.w, req.Request, "", time.Time{}, content)
 	return nil
+}
+
+// redirects tells whether the answer may send the client to the storage. HEAD never does.
+func (h *Handlers) redirects(req *request) bool {
+	return !h.Options.RedirectDisabled && req.Method == http.MethodGet
+}
+
+// elsewhere is where the storage gives the bytes to the client, or "". A storage that
+// cannot sign an address can still be read here.
+func (h *Handlers) elsewhere(req *request, info store.Info) string {
+	address, err := h.Store.RedirectURL(req.Request, info.Digest)
+	if err != nil {
+		h.Log.Warn("the storage gave no address to redirect to", zap.String("request_id", req.id), zap.Error(err))
+		return ""
+	}
+	return address
+}
+
+// redirect sends the client to the storage. The address is signed for some minutes, so no
+// cache may keep the answer.
+func redirect(req *request, info store.Info, address string) error {
+	req.record.Redirected = info.Size
+	header := req.w.Header()
+	header.Set("Docker-Content-Digest", req.route.Digest.String())
+	header.Set("Cache-Control", "no-store")
+	header.Set("Location", address)
+	return empty(req, http.StatusTemporaryRedirect)
 }
 
 // matchesETag accepts quoted, weak and bare digests.
@@ -129,12 +184,20 @@ func (h *Handlers) deleteBlob(req *request) error {
 			return stillUsed("blob %s was pushed or relied upon less than 10 minutes ago", d)
 		}
 	}
+	if err := h.unlinkBlob(req, d, canonical); err != nil {
+		return err
+	}
+	return empty(req, http.StatusAccepted)
+}
+
+func (h *Handlers) unlinkBlob(req *request, d, canonical digest.Digest) error {
+	defer h.Cache.ForgetRepository(req.route.Name.String())
 	for _, link := range []digest.Digest{d, canonical} {
-		if err := h.Store.RemoveLink(ctx, name, store.Layers, link); err != nil {
+		if err := h.Store.RemoveLink(req.Context(), req.route.Name, store.Layers, link); err != nil {
 			return err
 		}
 	}
-	return empty(req, http.StatusAccepted)
+	return nil
 }
 
 func stillUsed(format string, args ...any) error {

@@ -23,6 +23,7 @@ const statusAttempts = 5
 func (h *Handlers) deleteTag(req *request) error {
 	name, tag := req.route.Name, req.route.Tag
 	err := h.API.DeleteTag(req.Context(), name, tag)
+	h.Cache.ForgetRepository(name.String())
 	if apierrors.IsNotFound(err) {
 		return membership.ManifestUnknown("image stream %q has no tag %q", name, tag)
 	}
@@ -139,6 +140,7 @@ func (h *Handlers) parsed(ctx context.Context, canonical digest.Digest) (*manife
 // older items of other tags one by one.
 func (h *Handlers) forget(req *request, canonical digest.Digest) error {
 	ctx, name := req.Context(), req.route.Name
+	defer h.Cache.ForgetRepository(name.String())
 	stream, err := req.scope.Stream(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -195,6 +197,7 @@ func removeItems(stream *imagev1.ImageStream, image string) bool {
 // subject. Entries about it stay.
 func (h *Handlers) unlink(req *request, canonical digest.Digest) error {
 	ctx, name := req.Context(), req.route.Name
+	defer h.Cache.ForgetRepository(name.String())
 	parsed, err := h.parsed(ctx, canonical)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/digestcache"
 	"image.alauda.io/registry/pkg/registry/gc/online"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
@@ -79,6 +80,8 @@ type Handlers struct {
 	Reads, Writes *limiter.Limiter
 	// Signatures are those of the image API; nil without one.
 	Signatures signatures.Client
+	// Cache remembers which blobs repositories may serve; nil when it is switched off.
+	Cache *digestcache.Cache
 	// PullThrough fetches what streams have by import.
 	PullThrough *pullthrough.Service
 	// Limits refuses early what the namespace does not allow; nil when it is switched off.
@@ -106,6 +109,8 @@ type Record struct {
 	Method   string
 	// Remote says that the answer is read from another registry while it is sent.
 	Remote bool
+	// Redirected is the size of a blob that the storage was to send, in bytes.
+	Redirected int64
 	// Upstream is the host of the other registry that the answer comes from, "" for none.
 	Upstream string
 	// CreatedStream says that the request made the image stream.
@@ -155,7 +160,7 @@ func (h *Handlers) handle(w http.ResponseWriter, r *http.Request, record *Record
 	defer release()
 	req := &request{Request: r, w: w, route: matched, id: record.ID, record: record}
 	if matched.Name != (route.Name{}) {
-		req.scope = membership.New(h.API, h.Streams, h.Store, matched.Name)
+		req.scope = membership.New(h.API, h.Streams, h.Store, matched.Name).Remembering(h.Cache)
 	}
 	if matched.Kind == route.Token {
 		return h.token(req)

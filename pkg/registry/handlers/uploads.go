@@ -97,17 +97,35 @@ func digestParameter(query url.Values) (digest.Digest, error) {
 	return route.ParseDigest(values[0])
 }
 
-// mount links a blob of another repository. Whatever stands in the way, the answer is
-// an ordinary session, so that nobody learns what exists elsewhere.
+// maxMountSources bounds the repositories that are tried for a mount that names none: each
+// can cost a review.
+const maxMountSources = 5
+
+// mount links a blob of another repository: the one that is named, or one of those that are
+// known to have it. Whatever stands in the way, the answer is an ordinary session, so that
+// nobody learns what exists elsewhere.
 func (h *Handlers) mount(req *request, text, from string) (bool, error) {
 	d, err := route.ParseDigest(text)
 	if err != nil {
 		return false, nil
 	}
-	source, err := route.ParseName(from, h.Options.ServerAddr)
-	if err != nil {
-		return false, nil
+	sources := []string{from}
+	if from == "" {
+		sources = h.Cache.Repositories(d, maxMountSources)
 	}
+	for _, name := range sources {
+		source, err := route.ParseName(name, h.Options.ServerAddr)
+		if err != nil {
+			continue
+		}
+		if mounted, err := h.mountFrom(req, d, source); mounted || err != nil {
+			return mounted, err
+		}
+	}
+	return false, nil
+}
+
+func (h *Handlers) mountFrom(req *request, d digest.Digest, source route.Name) (bool, error) {
 	access := auth.Layers("get", source.Namespace, source.Stream)
 	decision, err := h.Authorizer.Authorize(req.Context(), req.identity, access)
 	if err != nil || !decision.Allowed {

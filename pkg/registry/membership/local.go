@@ -7,6 +7,7 @@ import (
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/oci/manifest"
+	"image.alauda.io/registry/pkg/registry/digestcache"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/store"
 
@@ -80,7 +81,9 @@ func (s *Scope) neededBy(ctx context.Context, name string, image imagev1.ImageBl
 	}
 	if parsed, parseErr := manifest.Parse(raw, ""); err == nil && parseErr == nil {
 		for _, blob := range parsed.Stored() {
-			needed[canonicalOf(blob.Digest, parsed, image)] = true
+			canonical := canonicalOf(blob.Digest, parsed, image)
+			needed[canonical] = true
+			s.remember(canonical, digestcache.SizeUnknown)
 		}
 	}
 	if s.needs == nil {

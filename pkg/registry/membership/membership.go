@@ -48,6 +48,7 @@ type Scope struct {
 	fresh, live bool
 	layers      *answer[*imagev1.ImageStreamLayers]
 	needs       map[string]map[digest.Digest]bool
+	memory      memory
 }
 
 type answer[T any] struct {
@@ -225,7 +226,11 @@ func (s *Scope) unknownManifest(d digest.Digest) error {
 func (s *Scope) Blob(ctx context.Context, d digest.Digest) (store.Info, error) {
 	canonical, err := s.store.Link(ctx, s.name, store.Layers, d)
 	if err == nil {
-		return s.store.Stat(ctx, canonical)
+		info, err := s.store.Stat(ctx, canonical)
+		if err == nil && d == canonical {
+			s.remember(canonical, info.Size)
+		}
+		return info, err
 	}
 	if !errors.Is(err, store.ErrNotFound) || d.Algorithm() != digest.SHA256 {
 		return store.Info{}, err
@@ -241,6 +246,7 @@ func (s *Scope) Blob(ctx context.Context, d digest.Digest) (store.Info, error) {
 	if !opened {
 		return store.Info{}, fmt.Errorf("blob %s of %s: %w", d, s.name, store.ErrNotFound)
 	}
+	s.remember(d, info.Size)
 	return info, nil
 }
 

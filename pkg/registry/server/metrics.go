@@ -35,6 +35,7 @@ type Metrics struct {
 	expiry        prometheus.Gauge
 	pullThrough   pullThroughMetrics
 	streams       streamMetrics
+	storage       storageMetrics
 }
 
 // NewMetrics registers all metrics in a registry of their own.
@@ -72,6 +73,7 @@ func NewMetrics() *Metrics {
 	m.expiry = gauge("tls_certificate_expiry_timestamp_seconds", "End of the serving certificate's life.")
 	m.pullThrough = newPullThroughMetrics(m.registry)
 	m.streams = newStreamMetrics(m.registry)
+	m.storage = newStorageMetrics(m.registry)
 	build := counter("build_info", "Version of the binary; always 1.", "version", "commit", "go_version")
 	info := version.Get()
 	build.WithLabelValues(info.Version, info.Commit, info.GoVersion).Inc()
@@ -130,6 +132,7 @@ func (m *Metrics) observe(record *handlers.Record, status int, start time.Time, 
 	m.responseSize.WithLabelValues(method, path).Observe(float64(out.bytes))
 	switch path {
 	case "blob":
+		m.servedBytes.WithLabelValues("redirect").Add(float64(record.Redirected))
 		if status < http.StatusMultipleChoices {
 			m.servedBytes.WithLabelValues(sourceLabel(record)).Add(float64(out.bytes))
 		}
