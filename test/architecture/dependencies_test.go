@@ -29,6 +29,10 @@ var directDependencies = []string{
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
 	"go.etcd.io/etcd/client/v3", // tests compact a real etcd under the storage
+	"go.opentelemetry.io/contrib/exporters/autoexport", // tracing, with the variables that everybody knows; the storage engine links all of it
+	"go.opentelemetry.io/otel",
+	"go.opentelemetry.io/otel/sdk",
+	"go.opentelemetry.io/otel/trace",
 	"go.uber.org/zap",
 	"go.yaml.in/yaml/v2", // environment variables of the registry are YAML scalars in the dialect of distribution's configuration
 	"golang.org/x/net",   // which hosts belong to one registrable domain, for credentials; the list of public suffixes is nothing to copy

@@ -98,6 +98,8 @@ type Options struct {
 	// or 504; up to a fifth is added at random.
 	Retries []time.Duration
 	Clock   clock.WithDelayedExecution
+	// Wrap surrounds the transport of every single request; nil for nothing.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Proxy chooses the proxy of a request; nil reads the environment.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Resolve and Dial reach the network; both see what the guard is for.

@@ -111,7 +111,11 @@ func (w *wire) once(request *http.Request) (*http.Response, error) {
 		leave()
 		return nil, networkError(ctx, host, err)
 	}
-	response, err := transport.RoundTrip(request)
+	var carrier http.RoundTripper = transport
+	if c.options.Wrap != nil {
+		carrier = c.options.Wrap(transport)
+	}
+	response, err := carrier.RoundTrip(request)
 	if err != nil {
 		leave()
 		return nil, networkError(ctx, host, err)
