@@ -161,10 +161,10 @@ func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependenci
 	if err != nil {
 		return deps, err
 	}
+	deps.Driver = storage
 	kubeConfig, err := restConfig(c)
 	if err != nil {
 		return deps, err
-	deps.Driver = storage
 	}
 	client, err := kubernetes.NewForConfig(kubeConfig)
 	if err != nil {

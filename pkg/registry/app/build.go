@@ -106,15 +106,15 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if c.Alauda.Quota.Enabled && deps.Limits != nil {
 		h.Limits = limits.New(deps.Limits, limits.Options{TTL: c.Alauda.Quota.CacheTTL, Now: deps.Now})
 	}
+	if h.Cache, err = digestCache(c, deps, metrics); err != nil {
+		return nil, err
+	}
 	if h.PullThrough, err = pullThrough(c, deps, blobs, h.Writes, metrics); err != nil {
 		return nil, err
 	}
 	metrics.WatchLimits(h.Reads, h.Writes, blobs.ActiveUploads)
 	if c.Alauda.Metrics.Enabled {
 		h.Metrics = metrics.Handler()
-	if h.Cache, err = digestCache(c, deps, metrics); err != nil {
-		return nil, err
-	}
 	}
 	threshold := 0
 	if check := c.Configuration.Health.StorageDriver; check.Enabled {
