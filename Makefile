@@ -77,6 +77,11 @@ $(OUTPUT)/bin/conformance: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/conformance github.com/opencontainers/distribution-spec/conformance
 
+# An S3 server on a directory, for the tests of object storage.
+$(OUTPUT)/bin/versitygw: hack/s3server/go.mod
+	@mkdir -p $(OUTPUT)/bin
+	@cd hack/s3server && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/versitygw github.com/versity/versitygw/cmd/versitygw
+
 $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/ gotest.tools/gotestsum github.com/google/go-containerregistry/cmd/crane
@@ -88,7 +93,7 @@ test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
 	@cd hack/devcluster && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/devcluster.json -- ./...
 
 .PHONY: test-component
-test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance ## tests against a real kube-apiserver and etcd
+test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance $(OUTPUT)/bin/versitygw ## tests against a real kube-apiserver and etcd
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/component.json -- -tags component -p 2 $$(hack/packages-with-tag.sh component)
 
