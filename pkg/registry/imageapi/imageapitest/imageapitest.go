@@ -23,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 )
 
 // API implements imageapi.Client.
@@ -38,6 +39,12 @@ type API struct {
 	secrets    map[string][]corev1.Secret
 	calls      map[string]int
 	fail       func(call string) error
+
+	// changes is what watches send, news is closed when there is more, held stops them.
+	changes  []change
+	news     chan struct{}
+	held     bool
+	watchers []*watcher
 }
 
 var _ imageapi.Client = (*API)(nil)
@@ -47,6 +54,7 @@ func New(serverAddr string, now func() time.Time) *API {
 	return &API{
 		serverAddr: serverAddr, now: now, namespaces: map[string]bool{},
 		streams: map[route.Name]*imagev1.ImageStream{}, images: map[string]*imagev1.Image{}, secrets: map[string][]corev1.Secret{}, calls: map[string]int{},
+		news: make(chan struct{}),
 	}
 }
 
@@ -99,7 +107,15 @@ func (a *API) DeleteImage(digest string) {
 func (a *API) DeleteStream(name route.Name) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	stream, found := a.streams[name]
+	if !found {
+		return
+	}
 	delete(a.streams, name)
+	a.version++
+	deleted := stream.DeepCopy()
+	deleted.ResourceVersion = fmt.Sprint(a.version)
+	a.note(watch.Deleted, deleted)
 }
 
 // Fail installs a function that may refuse calls; it gets the method's name.
@@ -135,7 +151,14 @@ func (a *API) put(stream *imagev1.ImageStream) {
 	a.version++
 	stream.ResourceVersion = fmt.Sprint(a.version)
 	stream.Status.DockerImageRepository = a.serverAddr + "/" + stream.Namespace + "/" + stream.Name
-	a.streams[route.Name{Namespace: stream.Namespace, Stream: stream.Name}] = stream
+	a.identify(stream)
+	name := route.Name{Namespace: stream.Namespace, Stream: stream.Name}
+	kind := watch.Added
+	if _, found := a.streams[name]; found {
+		kind = watch.Modified
+	}
+	a.streams[name] = stream
+	a.note(kind, stream)
 }
 
 func notFound(resource, name string) error {
