@@ -106,7 +106,7 @@ func New(ctx context.Context, storageDriver driver.StorageDriver, options Option
 	if options.Now == nil {
 		return nil, fmt.Errorf("store options: no clock")
 	}
-	namespace, err := storage.NewRegistry(ctx, storageDriver, storage.EnableDelete)
+	namespace, err := storage.NewRegistry(ctx, &thrifty{StorageDriver: storageDriver}, storage.EnableDelete)
 	if err != nil {
 		return nil, fmt.Errorf("storage engine: %w", err)
 	}

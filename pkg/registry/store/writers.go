@@ -43,7 +43,7 @@ func (s *Store) claim(ctx context.Context, name route.Name, id string) (*claim, 
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := c.renew(ctx); err != nil {
+	if err := c.announce(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.lookForOthers(ctx); err != nil {
@@ -61,6 +61,24 @@ func (c *claim) known(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", c.session, ErrUploadUnknown)
 	}
 	return err
+}
+
+// announce makes the marker. On a file system an empty file is enough, and half as much to
+// wait for as content that is put in place.
+func (c *claim) announce(ctx context.Context) error {
+	if c.store.driver.Name() != filesystemDriver {
+		return c.renew(ctx)
+	}
+	start := time.Now()
+	writer, err := c.store.driver.Writer(ctx, c.marker, false)
+	if err == nil {
+		err = writer.Close()
+	}
+	if err != nil {
+		return &Error{"write " + c.marker, err}
+	}
+	c.renewed.Store(start.UnixNano())
+	return nil
 }
 
 func (c *claim) renew(ctx context.Context) error {
