@@ -180,6 +180,9 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 	if now := d.store.options.Now(); now.Sub(looked) >= decisionAge || now.Before(looked) {
 		return Deletion{}, true, nil
 	}
+	if err := ctx.Err(); err != nil {
+		return Deletion{}, false, errors.Join(err, d.withdraw(ctx))
+	}
 	if err := d.removeData(ctx); err != nil {
 		return Deletion{}, false, err
 	}

@@ -7,8 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"image.alauda.io/registry/pkg/registry/gc"
+
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -22,31 +25,36 @@ type collection struct {
 	cancel  context.CancelCauseFunc
 
 	mu     sync.Mutex
-	report Report
+	report gc.Report
 }
 
 func newCollection(s *Service, task Task) *collection {
 	c := &collection{service: s, id: uuid.NewString(), task: task}
 	c.lease = &held{leases: s.options.Leases, clock: s.options.Clock, identity: s.options.Identity, id: c.id}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.report = Report{
-		ID: c.id, State: Running, DryRun: task.DryRun, MinAge: task.MinAge.String(),
-		StartTime: s.options.Clock.Now().UTC(), Findings: Findings{Phase: PhaseMetadata}.withoutLists(),
-	}
+	c.report = c.identified(gc.Report{Phase: gc.PhaseMetadata, StartTime: metav1.NewTime(s.options.Clock.Now().UTC())}).Numbers()
 	return c
 }
 
 // snapshot is the report as it is now.
-func (c *collection) snapshot() Report {
+func (c *collection) snapshot() gc.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.report
 }
 
-func (c *collection) note(findings Findings) {
+// identified puts what is known about the collection itself into a report.
+func (c *collection) identified(report gc.Report) gc.Report {
+	report.ID, report.State, report.Message = c.id, gc.StateRunning, ""
+	report.DryRun, report.MinAge, report.CompletionTime = c.task.DryRun, gc.Duration(c.task.MinAge), nil
+	return report
+}
+
+func (c *collection) note(report gc.Report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Findings = findings.withoutLists()
+	report.StartTime = c.report.StartTime
+	c.report = c.identified(report.Numbers())
 }
 
 // proceed tells whether the next removal may be made. It looks at the clock and not only
@@ -67,39 +75,42 @@ func (c *collection) run() {
 		defer close(renewing)
 		c.renew(stop)
 	}()
-	findings, err := c.collect()
+	report, err := c.collect()
 	close(stop)
 	<-renewing
-	c.finish(findings, err)
+	c.finish(report, err)
 	c.cancel(nil)
 	c.publish()
 }
 
 // collect turns a panic into a failure: nobody would ever see why a collection is silent.
-func (c *collection) collect() (findings Findings, err error) {
+func (c *collection) collect() (report gc.Report, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			c.service.options.Log.Error("panic in a collection", zap.String("id", c.id), zap.Any("reason", reason), zap.Stack("stack"))
-			findings, err = c.snapshot().Findings, errors.New("internal error, see the log of the registry")
+			report, err = c.snapshot(), errors.New("internal error, see the log of the registry")
 		}
 	}()
 	return c.service.options.Collect(c.ctx, c.task, c.proceed, c.note)
 }
 
-func (c *collection) finish(findings Findings, err error) {
+func (c *collection) finish(report gc.Report, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Findings = findings
-	c.report.State, c.report.CompletionTime = Succeeded, ptr.To(c.service.options.Clock.Now().UTC())
+	message := report.Message
+	report.StartTime = c.report.StartTime
+	c.report = c.identified(report)
+	c.report.State, c.report.Message = gc.StateSucceeded, message
+	c.report.CompletionTime = ptr.To(metav1.NewTime(c.service.options.Clock.Now().UTC()))
 	if err != nil {
 		if cause := context.Cause(c.ctx); cause != nil {
 			err = cause
 		}
-		c.report.State, c.report.Message = Failed, err.Error()
+		c.report.State, c.report.Message = gc.StateFailed, err.Error()
 	}
 	c.service.options.Log.Info("collection ended", zap.String("id", c.id), zap.String("state", string(c.report.State)),
-		zap.String("message", c.report.Message), zap.Bool("dry_run", c.task.DryRun), zap.Int64("candidates", findings.CandidateCount),
-		zap.Int64("deleted_blobs", findings.DeletedBlobs), zap.Int64("freed_bytes", findings.FreedBytes), zap.Int("errors", len(findings.Errors)))
+		zap.String("message", c.report.Message), zap.Bool("dry_run", c.task.DryRun), zap.Int64("candidates", report.CandidateCount),
+		zap.Int64("deleted_blobs", report.DeletedBlobs), zap.Int64("freed_bytes", report.FreedBytes), zap.Int("errors", len(report.Errors)))
 }
 
 // renew keeps the Lease until stop is closed, and ends the collection when it cannot.

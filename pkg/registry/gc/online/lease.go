@@ -8,6 +8,7 @@ import (
 	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
+	"image.alauda.io/registry/pkg/registry/gc"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,7 +44,7 @@ type held struct {
 }
 
 // take makes the collection the running one and stores its first report.
-func (h *held) take(ctx context.Context, report Report) error {
+func (h *held) take(ctx context.Context, report gc.Report) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var err error
@@ -55,7 +56,7 @@ func (h *held) take(ctx context.Context, report Report) error {
 	return err
 }
 
-func (h *held) attempt(ctx context.Context, report Report) error {
+func (h *held) attempt(ctx context.Context, report gc.Report) error {
 	start := h.clock.Now()
 	lease, err := h.leases.Get(ctx, imagev1.GCLeaseName, metav1.GetOptions{})
 	create := apierrors.IsNotFound(err)
@@ -87,7 +88,7 @@ func (h *held) isOwn(lease *coordinationv1.Lease) bool {
 	return text == holder(h.identity, idOf(text))
 }
 
-func (h *held) fill(lease *coordinationv1.Lease, report Report, now time.Time, hold bool) error {
+func (h *held) fill(lease *coordinationv1.Lease, report gc.Report, now time.Time, hold bool) error {
 	text, err := encode(report)
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (h *held) stored(lease *coordinationv1.Lease, start time.Time, err error) e
 
 // write renews the Lease with a report, and gives it up unless hold is true. errTaken
 // says that it belongs to another one by now.
-func (h *held) write(ctx context.Context, report Report, hold bool) error {
+func (h *held) write(ctx context.Context, report gc.Report, hold bool) error {
 	for {
 		start := h.clock.Now()
 		lease := h.lease.DeepCopy()
@@ -169,26 +170,26 @@ func isHeld(lease *coordinationv1.Lease, now time.Time) bool {
 
 // lastReport reads the report of the last collection. One that nobody goes on with has
 // failed.
-func lastReport(ctx context.Context, leases Leases, now time.Time) (Report, error) {
+func lastReport(ctx context.Context, leases Leases, now time.Time) (gc.Report, error) {
 	lease, err := leases.Get(ctx, imagev1.GCLeaseName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return Report{}, ErrUnknown
+		return gc.Report{}, ErrUnknown
 	}
 	if err != nil {
-		return Report{}, fmt.Errorf("lease %s: %w", imagev1.GCLeaseName, err)
+		return gc.Report{}, fmt.Errorf("lease %s: %w", imagev1.GCLeaseName, err)
 	}
 	text, found := lease.Annotations[imagev1.GCReportAnnotation]
 	if !found {
-		return Report{}, ErrUnknown
+		return gc.Report{}, ErrUnknown
 	}
 	report, err := decode(text)
 	if err != nil {
-		return Report{}, err
+		return gc.Report{}, err
 	}
-	if report.State == Running && (!isHeld(lease, now) || idOf(*lease.Spec.HolderIdentity) != report.ID) {
-		report.State, report.Message = Failed, "interrupted"
+	if report.State == gc.StateRunning && (!isHeld(lease, now) || idOf(*lease.Spec.HolderIdentity) != report.ID) {
+		report.State, report.Message = gc.StateFailed, "interrupted"
 		if lease.Spec.RenewTime != nil {
-			report.CompletionTime = ptr.To(lease.Spec.RenewTime.UTC())
+			report.CompletionTime = ptr.To(metav1.NewTime(lease.Spec.RenewTime.UTC()))
 		}
 	}
 	return report, nil

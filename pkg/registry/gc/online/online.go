@@ -21,14 +21,12 @@ import (
 	"sync"
 	"time"
 
+	"image.alauda.io/registry/pkg/registry/gc"
+
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 	"k8s.io/utils/clock"
 )
-
-// The smallest age of what a request may have collected: a push that relies on older
-// content marks it as used.
-const MinimumAge = 10 * time.Minute
 
 // Times of the Lease.
 const (
@@ -91,7 +89,7 @@ type Task struct {
 // be sure of. It calls note now and then with what it knows so far, and returns what it
 // knows in the end, also with an error. Before each removal it asks proceed, and returns
 // its error.
-type Collect func(ctx context.Context, task Task, proceed func() error, note func(Findings)) (Findings, error)
+type Collect func(ctx context.Context, task Task, proceed func() error, note func(gc.Report)) (gc.Report, error)
 
 // Options of a Service.
 type Options struct {
@@ -132,19 +130,19 @@ func New(options Options) (*Service, error) {
 
 // Start begins a collection in the background and returns its first report. The error
 // is a *RunningError while one runs anywhere, ErrEnding, or that of the API.
-func (s *Service) Start(ctx context.Context, task Task) (Report, error) {
+func (s *Service) Start(ctx context.Context, task Task) (gc.Report, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
-		return Report{}, ErrEnding
+		return gc.Report{}, ErrEnding
 	}
 	if s.current != nil {
-		return Report{}, &RunningError{ID: s.current.id}
+		return gc.Report{}, &RunningError{ID: s.current.id}
 	}
 	c := newCollection(s, task)
 	report := c.snapshot()
 	if err := c.lease.take(ctx, report); err != nil {
-		return Report{}, err
+		return gc.Report{}, err
 	}
 	s.current = c
 	s.options.Log.Info("collection started", zap.String("id", c.id), zap.Bool("dry_run", task.DryRun), zap.Duration("min_age", task.MinAge))
@@ -154,12 +152,12 @@ func (s *Service) Start(ctx context.Context, task Task) (Report, error) {
 
 // Report returns the report of a collection: ErrUnknown when it is not the last one, a
 // *DamagedError when nobody can read it.
-func (s *Service) Report(ctx context.Context, id string) (Report, error) {
+func (s *Service) Report(ctx context.Context, id string) (gc.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	report, err := lastReport(ctx, s.options.Leases, s.options.Clock.Now())
 	if err == nil && report.ID != id {
-		return Report{}, ErrUnknown
+		return gc.Report{}, ErrUnknown
 	}
 	return report, err
 }

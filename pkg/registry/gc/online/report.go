@@ -9,28 +9,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
+
+	"image.alauda.io/registry/pkg/registry/gc"
 
 	"github.com/google/uuid"
-)
-
-// State of a collection.
-type State string
-
-// The states.
-const (
-	Running   State = "Running"
-	Succeeded State = "Succeeded"
-	Failed    State = "Failed"
-)
-
-// The phases, in their order.
-const (
-	PhaseMetadata     = "metadata"
-	PhaseRepositories = "repositories"
-	PhaseBlobs        = "blobs"
-	PhaseVerify       = "verify"
-	PhaseDelete       = "delete"
 )
 
 const (
@@ -41,67 +23,20 @@ const (
 	maxCandidates = 1000
 	maxNames      = 1000
 	maxErrors     = 100
-	maxText       = 500
+	maxText       = 520
 )
 
-// Candidate is content that nothing uses.
-type Candidate struct {
-	Digest string `json:"digest"`
-	Size   int64  `json:"size"`
-}
-
-// Findings are what a collection found and did. Lists are cut, numbers are not.
-type Findings struct {
-	Phase string `json:"phase"`
-
-	TotalBlobs        int64 `json:"totalBlobs"`
-	TotalBytes        int64 `json:"totalBytes"`
-	TotalRepositories int64 `json:"totalRepositories"`
-
-	Candidates      []Candidate `json:"candidates"`
-	CandidateCount  int64       `json:"candidateCount"`
-	CandidateBytes  int64       `json:"candidateBytes"`
-	Links           int64       `json:"links"`
-	Repositories    int64       `json:"repositories"`
-	RepositoryNames []string    `json:"repositoryNames"`
-
-	DeletedBlobs        int64 `json:"deletedBlobs"`
-	DeletedLinks        int64 `json:"deletedLinks"`
-	DeletedRepositories int64 `json:"deletedRepositories"`
-	FreedBytes          int64 `json:"freedBytes"`
-	Refused             int64 `json:"refused"`
-
-	Errors []string `json:"errors"`
-}
-
-// Report is what is told about a collection.
-type Report struct {
-	ID             string     `json:"id"`
-	State          State      `json:"state"`
-	Message        string     `json:"message"`
-	DryRun         bool       `json:"dryRun"`
-	MinAge         string     `json:"minAge"`
-	StartTime      time.Time  `json:"startTime"`
-	CompletionTime *time.Time `json:"completionTime,omitempty"`
-	Findings
-}
-
-// withoutLists keeps the numbers.
-func (f Findings) withoutLists() Findings {
-	f.Candidates, f.RepositoryNames, f.Errors = []Candidate{}, []string{}, []string{}
-	return f
-}
-
-// limited returns findings whose lists and texts have their greatest lengths.
-func (f Findings) limited() Findings {
-	f.Candidates = append([]Candidate{}, f.Candidates[:min(len(f.Candidates), maxCandidates)]...)
-	f.RepositoryNames = append([]string{}, f.RepositoryNames[:min(len(f.RepositoryNames), maxNames)]...)
-	texts := f.Errors[:min(len(f.Errors), maxErrors)]
-	f.Errors = make([]string, 0, len(texts))
-	for _, text := range texts {
-		f.Errors = append(f.Errors, cut(text))
+// limited returns a report whose lists and texts have their greatest lengths.
+func limited(report gc.Report) gc.Report {
+	report = report.Clone()
+	report.Message = cut(report.Message)
+	report.Candidates = append([]gc.Candidate{}, report.Candidates[:min(len(report.Candidates), maxCandidates)]...)
+	report.RepositoryNames = append([]string{}, report.RepositoryNames[:min(len(report.RepositoryNames), maxNames)]...)
+	report.Errors = append([]string{}, report.Errors[:min(len(report.Errors), maxErrors)]...)
+	for i, text := range report.Errors {
+		report.Errors[i] = cut(text)
 	}
-	return f
+	return report
 }
 
 func cut(text string) string {
@@ -112,9 +47,8 @@ func cut(text string) string {
 }
 
 // encode makes the text of the annotation. Lists that do not fit are made shorter.
-func encode(report Report) (string, error) {
-	report.Findings = report.limited()
-	report.Message = cut(report.Message)
+func encode(report gc.Report) (string, error) {
+	report = limited(report)
 	for {
 		text, err := pack(report)
 		if err == nil && len(text) <= maxAnnotation {
@@ -123,7 +57,7 @@ func encode(report Report) (string, error) {
 		if err != nil && !errors.Is(err, errTooLong) {
 			return "", err
 		}
-		if !report.shorten() {
+		if !shorten(&report) {
 			return "", fmt.Errorf("report of collection %s: %w", report.ID, errTooLong)
 		}
 	}
@@ -132,7 +66,7 @@ func encode(report Report) (string, error) {
 var errTooLong = errors.New("longer than an annotation may be")
 
 // shorten takes away half of the longest list.
-func (r *Report) shorten() bool {
+func shorten(r *gc.Report) bool {
 	switch longest := max(len(r.Candidates), len(r.RepositoryNames), len(r.Errors)); longest {
 	case 0:
 		return false
@@ -146,7 +80,7 @@ func (r *Report) shorten() bool {
 	return true
 }
 
-func pack(report Report) (string, error) {
+func pack(report gc.Report) (string, error) {
 	raw, err := json.Marshal(report)
 	if err != nil {
 		return "", fmt.Errorf("report of collection %s: %w", report.ID, err)
@@ -167,8 +101,8 @@ func pack(report Report) (string, error) {
 
 // decode reads the text of an annotation. Whoever may write the Lease may have written
 // it, so its size is bounded at each step. All errors are *DamagedError.
-func decode(text string) (Report, error) {
-	damaged := func(reason string) (Report, error) { return Report{}, &DamagedError{Reason: reason} }
+func decode(text string) (gc.Report, error) {
+	damaged := func(reason string) (gc.Report, error) { return gc.Report{}, &DamagedError{Reason: reason} }
 	if len(text) > maxAnnotation {
 		return damaged("the annotation is too long")
 	}
@@ -187,7 +121,7 @@ func decode(text string) (Report, error) {
 	if len(raw) > maxReport {
 		return damaged("it is larger than a report can be")
 	}
-	var report Report
+	var report gc.Report
 	if err := json.Unmarshal(raw, &report); err != nil {
 		return damaged("it is not the JSON of a report")
 	}
@@ -195,10 +129,9 @@ func decode(text string) (Report, error) {
 		return damaged("it has no id")
 	}
 	switch report.State {
-	case Running, Succeeded, Failed:
+	case gc.StateRunning, gc.StateSucceeded, gc.StateFailed:
 	default:
 		return damaged("its state is unknown")
 	}
-	report.Findings = report.limited()
-	return report, nil
+	return limited(report), nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/route"
 
@@ -39,6 +40,7 @@ type API struct {
 	secrets    map[string][]corev1.Secret
 	calls      map[string]int
 	fail       func(call string) error
+	config     *imageregistryv1.Config
 
 	// changes is what watches send, news is closed when there is more, held stops them.
 	changes  []change
