@@ -1,29 +1,56 @@
 package handlers
 
 import (
+	"errors"
 	"io"
 	"net/http"
 
 	"image.alauda.io/registry/pkg/registry/membership"
 	"image.alauda.io/registry/pkg/registry/signatures"
+	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // signatures reads the signatures of an image of the stream, or adds one.
 func (h *Handlers) signatures(req *request) error {
 	name, image := req.route.Name, req.route.Digest
-	if image.Algorithm() != digest.SHA256 { // Images have no other names
-		return membership.ManifestUnknown("image stream %q has no image %s", name, image)
-	}
 	if req.Method == http.MethodPut {
+		if image.Algorithm() != digest.SHA256 { // Images have no other names
+			return membership.ManifestUnknown("image stream %q has no image %s", name, image)
+		}
 		return h.putSignature(req)
 	}
+	if image.Algorithm() != digest.SHA256 {
+		return h.unsigned(req)
+	}
 	found, err := h.Signatures.StreamImage(req.Context(), name, image.String())
+	if apierrors.IsNotFound(err) {
+		return h.unsigned(req)
+	}
 	if err != nil {
 		return signatures.Refusal(err, name, image.String())
 	}
 	return writeJSON(req, http.StatusOK, "application/json", signatures.NewList(found.Image.Signatures))
+}
+
+// unsigned answers for what has no ImageStreamImage: an empty list for what the repository
+// may serve all the same, such as a child of an index or an image that no tag names. podman,
+// buildah and skopeo ask for the signatures of each manifest that they pull and give up on
+// anything but a list.
+func (h *Handlers) unsigned(req *request) error {
+	_, err := req.scope.Manifest(req.Context(), req.route.Digest)
+	if errors.Is(err, store.ErrNotFound) {
+		var reached bool
+		if reached, err = req.scope.Reaches(req.Context(), req.route.Digest); err == nil && !reached {
+			return membership.ManifestUnknown("image stream %q has no image %s", req.route.Name, req.route.Digest)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(req, http.StatusOK, "application/json", signatures.NewList(nil))
 }
 
 // putSignature adds a signature. That the stream has the image is asked first: who may
