@@ -68,8 +68,8 @@ func (u *Upload) displace(ctx context.Context, want digest.Digest) error {
 	return u.store.remove(ctx, blobDirectory(want))
 }
 
-// verify reads the bytes of the session. Object stores do not show them before the commit;
-// then nothing is known.
+// verify reads the bytes of the session. Object stores do not show them before the commit,
+// or show only the first of several small chunks; then nothing is known.
 func (u *Upload) verify(ctx context.Context, want digest.Digest) (verified, known bool, err error) {
 	if u.Size() == 0 {
 		return want == digest.FromBytes(nil), true, nil
@@ -77,7 +77,14 @@ func (u *Upload) verify(ctx context.Context, want digest.Digest) (verified, know
 	if err := u.writer.Close(); err != nil { // so that everything is in the file
 		return false, false, &Error{"suspend upload " + u.ID, err}
 	}
-	verified, known, err = u.store.hasDigest(ctx, repositoryPath(u.name, "_uploads", u.ID, "data"), want)
+	path := repositoryPath(u.name, "_uploads", u.ID, "data")
+	info, err := u.store.stat(ctx, path)
+	switch {
+	case err == nil && info.Size() == u.Size():
+		verified, known, err = u.store.hasDigest(ctx, path, want)
+	case errors.Is(err, ErrNotFound):
+		err = nil
+	}
 	if err != nil {
 		return false, false, err
 	}

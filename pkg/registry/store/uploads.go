@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,13 +80,20 @@ func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*
 	return upload, upload.Size(), nil
 }
 
-// visibleSize is what the storage shows of a session that another replica writes to.
+// visibleSize is what the storage shows of a session that another replica writes to. Object
+// stores show no file before the commit, there the driver counts the parts.
 func (s *Store) visibleSize(ctx context.Context, name route.Name, id string) int64 {
 	info, err := s.stat(ctx, repositoryPath(name, "_uploads", id, "data"))
+	if err == nil {
+		return info.Size()
+	}
+	upload, err := s.resume(ctx, name, id)
 	if err != nil {
 		return 0
 	}
-	return info.Size()
+	size := upload.Size()
+	_ = upload.writer.Close() // nothing was written
+	return size
 }
 
 // UploadSize tells how far a session is, also while somebody writes to it.
@@ -113,12 +121,19 @@ func (s *Store) resume(ctx context.Context, name route.Name, id string) (*Upload
 	}
 	writer, err := blobs.Resume(context.WithoutCancel(ctx), id)
 	switch {
-	case errors.Is(err, distribution.ErrBlobUploadUnknown):
+	case errors.Is(err, distribution.ErrBlobUploadUnknown), isTornUpload(err):
 		return nil, fmt.Errorf("upload %s: %w", id, ErrUploadUnknown)
 	case err != nil:
 		return nil, &Error{"resume upload " + id, err}
 	}
 	return &Upload{ID: id, StartedAt: writer.StartedAt(), store: s, name: name, writer: writer, size: writer.Size()}, nil
+}
+
+// isTornUpload recognises a session in S3 that cannot go on: parts below 5 MiB are joined
+// by finishing the upload there and starting another one, and the process died in between.
+// The driver has no type for it.
+func isTornUpload(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "append to zero-size path")
 }
 
 func (s *Store) engine(ctx context.Context, name route.Name) (distribution.BlobStore, error) {
