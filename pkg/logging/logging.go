@@ -12,11 +12,15 @@
 package logging
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-logr/zapr"
 	"github.com/sirupsen/logrus"
@@ -31,6 +35,28 @@ const debugVerbosity = 3
 // mostVerbosity is the highest verbosity at which no library logs bodies of requests.
 const mostVerbosity = 7
 
+// Options of SetupWith.
+type Options struct {
+	// Component is the name of the binary.
+	Component string
+	// Verbosity is on the klog scale; more than 7 means 7.
+	Verbosity int
+	// Least is the lowest level that is written when the verbosity is 0: info, or warn or error
+	// to leave out more.
+	Least zapcore.Level
+	// Text writes lines for the eye in place of JSON.
+	Text bool
+	// TimeKey is the name of the time in JSON; empty for "time".
+	TimeKey string
+	// Fields stand in every line.
+	Fields map[string]any
+	// Quieter are messages that need more verbosity.
+	Quieter []Quieter
+}
+
+// SetupWith is Setup with everything that can be chosen.
+func SetupWith(options Options) *Logger { return setup(options, os.Stderr) }
+
 // Logger is a zap logger whose verbosity can be changed at run time.
 type Logger struct {
 	*zap.Logger
@@ -40,13 +66,40 @@ type Logger struct {
 // Setup builds the logger of the process, named after the binary, and routes klog, logrus and the
 // standard logger into it. Verbosity is on the klog scale; more than 7 means 7. Messages can be made quieter.
 func Setup(component string, verbosity int, messages ...Quieter) *Logger {
-	return setup(component, verbosity, os.Stderr, messages...)
+	return setup(Options{Component: component, Verbosity: verbosity, Quieter: messages}, os.Stderr)
 }
 
-func setup(component string, verbosity int, out io.Writer, messages ...Quieter) *Logger {
-	level := zap.NewAtomicLevelAt(zapLevel(verbosity))
-	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
-		TimeKey:        "time",
+func setup(options Options, out io.Writer) *Logger {
+	level := zap.NewAtomicLevelAt(startLevel(options))
+	core := zapcore.NewCore(encoder(options), zapcore.Lock(zapcore.AddSync(out)), level)
+	logger := &Logger{Logger: zap.New(quieter(core, level, options.Quieter)).Named(options.Component).With(fields(options.Fields)...), level: level}
+
+	klog.SetLogger(zapr.NewLogger(logger.Logger))
+	setKlogVerbosity(options.Verbosity)
+	routeLogrus(logger.Logger, options.Verbosity)
+	log.SetFlags(0)
+	log.SetOutput(zapWriter{logger.Logger})
+	return logger
+}
+
+func startLevel(options Options) zapcore.Level {
+	if options.Verbosity <= 0 && options.Least > zapcore.InfoLevel {
+		return options.Least
+	}
+	return zapLevel(options.Verbosity)
+}
+
+// fields are in the order of their names, so that all lines are alike.
+func fields(given map[string]any) (list []zap.Field) {
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		list = append(list, zap.Any(key, given[key]))
+	}
+	return list
+}
+
+func encoder(options Options) zapcore.Encoder {
+	config := zapcore.EncoderConfig{
+		TimeKey:        cmp.Or(options.TimeKey, "time"),
 		LevelKey:       "level",
 		NameKey:        "logger",
 		MessageKey:     "msg",
@@ -55,16 +108,11 @@ func setup(component string, verbosity int, out io.Writer, messages ...Quieter) 
 		EncodeLevel:    lowercaseLevel,
 		EncodeTime:     zapcore.RFC3339NanoTimeEncoder,
 		EncodeDuration: zapcore.StringDurationEncoder,
-	})
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)
-	logger := &Logger{Logger: zap.New(quieter(core, level, messages)).Named(component), level: level}
-
-	klog.SetLogger(zapr.NewLogger(logger.Logger))
-	setKlogVerbosity(verbosity)
-	routeLogrus(logger.Logger)
-	log.SetFlags(0)
-	log.SetOutput(zapWriter{logger.Logger})
-	return logger
+	}
+	if options.Text {
+		return zapcore.NewConsoleEncoder(config)
+	}
+	return zapcore.NewJSONEncoder(config)
 }
 
 // SetVerbosity changes the verbosity of the whole process, klog included.
@@ -102,9 +150,9 @@ func setKlogVerbosity(verbosity int) {
 	}
 }
 
-func routeLogrus(logger *zap.Logger) {
+func routeLogrus(logger *zap.Logger, verbosity int) {
 	logrus.SetOutput(io.Discard)
-	logrus.SetLevel(logrusLevel(0))
+	logrus.SetLevel(logrusLevel(verbosity))
 	logrus.StandardLogger().ReplaceHooks(logrus.LevelHooks{})
 	logrus.AddHook(logrusHook{logger.Named("distribution")})
 }
@@ -113,16 +161,24 @@ func logrusLevel(verbosity int) logrus.Level {
 	if verbosity >= debugVerbosity {
 		return logrus.DebugLevel
 	}
-	return logrus.InfoLevel
+	return logrus.WarnLevel
 }
 
 // logrusHook forwards entries of logrus' standard logger. The fields are dropped except for errors:
-// distribution puts whole requests into them.
+// distribution puts whole requests into them. What it calls information is debug output: it
+// tells of its own steps.
 type logrusHook struct{ logger *zap.Logger }
 
 func (h logrusHook) Levels() []logrus.Level { return logrus.AllLevels }
 
+// aliasRead begins what distribution warns about at every read by a digest that is not the
+// canonical one, which is nothing that anybody should change.
+const aliasRead = "looking up blob with canonical target"
+
 func (h logrusHook) Fire(entry *logrus.Entry) error {
+	if strings.HasPrefix(entry.Message, aliasRead) {
+		return nil
+	}
 	var fields []zap.Field
 	if err, ok := entry.Data[logrus.ErrorKey].(error); ok {
 		fields = append(fields, zap.Error(err))
@@ -137,8 +193,6 @@ func fromLogrus(level logrus.Level) zapcore.Level {
 		return zapcore.ErrorLevel
 	case logrus.WarnLevel:
 		return zapcore.WarnLevel
-	case logrus.InfoLevel:
-		return zapcore.InfoLevel
 	default:
 		return zapcore.Level(-debugVerbosity)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sirupsen/logrus"
+	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 )
 
@@ -34,7 +35,7 @@ func lines(t *testing.T, out *bytes.Buffer) []line {
 
 func TestEveryLoggerOfTheProcessEndsInOneStream(t *testing.T) {
 	var out bytes.Buffer
-	logger := setup("node-ca", 2, &out)
+	logger := setup(Options{Component: "node-ca", Verbosity: 2}, &out)
 
 	logger.Info("from zap")
 	klog.V(2).InfoS("from klog")
@@ -60,7 +61,7 @@ func TestEveryLoggerOfTheProcessEndsInOneStream(t *testing.T) {
 
 func TestVerbosityChangesAtRunTime(t *testing.T) {
 	var out bytes.Buffer
-	logger := setup("operator", 2, &out)
+	logger := setup(Options{Component: "operator", Verbosity: 2}, &out)
 
 	klog.V(4).InfoS("hidden")
 	logrus.Debug("hidden")
@@ -83,7 +84,7 @@ func TestVerbosityChangesAtRunTime(t *testing.T) {
 // From verbosity 8 on client-go logs the bodies of requests, which hold tokens.
 func TestNoVerbosityMakesLibrariesLogBodies(t *testing.T) {
 	var out bytes.Buffer
-	logger := setup("operator", 10, &out)
+	logger := setup(Options{Component: "operator", Verbosity: 10}, &out)
 	for range 2 {
 		klog.V(7).InfoS("shown")
 		klog.V(8).InfoS("a body")
@@ -93,5 +94,61 @@ func TestNoVerbosityMakesLibrariesLogBodies(t *testing.T) {
 		if got.Msg != "shown" {
 			t.Errorf("logged %q", got.Msg)
 		}
+	}
+}
+
+func TestWhatIsChosenShapesTheLines(t *testing.T) {
+	var out bytes.Buffer
+	fields := map[string]any{"zone": "b", "cluster": "a"}
+	logger := setup(Options{Component: "registry", TimeKey: "ts", Fields: fields}, &out)
+	logger.Info("hello")
+	klog.InfoS("from klog")
+	for line := range strings.Lines(out.String()) {
+		if !strings.HasPrefix(line, `{"level":"info","ts":"`) || !strings.Contains(line, `"cluster":"a","zone":"b"`) {
+			t.Errorf("line %s", line)
+		}
+	}
+	out.Reset()
+	setup(Options{Component: "registry", Text: true, Fields: fields}, &out).Info("hello")
+	if line := out.String(); strings.HasPrefix(line, "{") || !strings.Contains(line, "\tinfo\tregistry\thello\t") {
+		t.Errorf("text %q", line)
+	}
+}
+
+func TestLevelsAboveInformation(t *testing.T) {
+	for least, want := range map[zapcore.Level]string{zapcore.InfoLevel: "info warn error", zapcore.WarnLevel: "warn error", zapcore.ErrorLevel: "error"} {
+		var out bytes.Buffer
+		logger := setup(Options{Component: "registry", Least: least}, &out)
+		logger.Info("x")
+		logger.Warn("x")
+		logger.Error("x")
+		var got []string
+		for _, l := range lines(t, &out) {
+			got = append(got, l.Level)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("least %s: %v, want %s", least, got, want)
+		}
+	}
+}
+
+func TestTheStorageEngineIsQuieterThanItWants(t *testing.T) {
+	var out bytes.Buffer
+	logger := setup(Options{Component: "registry"}, &out)
+	write := func() {
+		logrus.Info("a step")
+		logrus.Warnf("looking up blob with canonical target: %s -> %s", "a", "b")
+		logrus.WithField("http.request.header", "a secret").Warn("trouble")
+	}
+	write()
+	logger.SetVerbosity(4)
+	write()
+	got := lines(t, &out)
+	want := []line{{"warn", "registry.distribution", "trouble", ""}, {"debug", "registry.distribution", "a step", ""}, {"warn", "registry.distribution", "trouble", ""}}
+	if len(got) != 3 || got[0] != want[0] || got[1] != want[1] || got[2] != want[2] {
+		t.Errorf("got %+v", got)
+	}
+	if strings.Contains(out.String(), "a secret") {
+		t.Error("a field of the engine was logged")
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 func TestRepeatedMessagesNeedMoreVerbosity(t *testing.T) {
 	var out bytes.Buffer
-	logger := setup("test", 2, &out, Quieter{Message: "again", Verbosity: 4})
+	logger := setup(Options{Component: "test", Verbosity: 2, Quieter: []Quieter{Quieter{Message: "again", Verbosity: 4}}}, &out)
 	write := func() []string {
 		out.Reset()
 		klog.V(2).InfoS("again", "n", 1)
