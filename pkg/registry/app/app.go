@@ -17,10 +17,12 @@ import (
 	"sync"
 	"time"
 
+	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/logging"
 	"image.alauda.io/registry/pkg/memlimit"
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/config"
+	"image.alauda.io/registry/pkg/registry/gc"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/streams"
@@ -144,10 +146,15 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 	defer wait.Wait()
 	defer stop()
 	defer r.PullThrough.Stop()
+	defer r.Collections.Stop()
+	defer context.AfterFunc(ctx, r.Collections.Interrupt)()
 	if check := c.Configuration.Health.StorageDriver; check.Enabled {
 		wait.Go(func() { r.Health.Watch(background, check.Interval, r.Store.Check) })
 	}
 	wait.Go(func() { r.Streams.Run(background) })
+	if r.Purger != nil {
+		wait.Go(func() { r.Purger.Run(background) })
+	}
 	if r.Certificate != nil {
 		wait.Go(func() { r.Certificate.Watch(background) })
 	}
@@ -172,6 +179,10 @@ func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependenci
 	}
 	deps.Reviewer = auth.NewKubeReviewer(client)
 	deps.Limits = limits.NewKubeSource(client)
+	deps.Leases = client.CoordinationV1().Leases(imagev1.RegistryNamespace)
+	if deps.Metadata, err = gc.NewKubeMetadata(kubeConfig); err != nil {
+		return deps, err
+	}
 	if deps.API, err = imageapi.NewKubeClient(kubeConfig); err != nil {
 		return deps, err
 	}

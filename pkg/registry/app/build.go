@@ -10,11 +10,14 @@ import (
 
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/config"
+	"image.alauda.io/registry/pkg/registry/gc"
+	"image.alauda.io/registry/pkg/registry/gc/online"
 	"image.alauda.io/registry/pkg/registry/handlers"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limiter"
 	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/pullthrough"
+	"image.alauda.io/registry/pkg/registry/purge"
 	"image.alauda.io/registry/pkg/registry/server"
 	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/registry/streams"
@@ -23,6 +26,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"go.uber.org/zap"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 )
 
 // Dependencies are what the registry talks to. Tests give their own.
@@ -36,6 +40,12 @@ type Dependencies struct {
 	Now    func() time.Time
 	// Wait pauses between attempts and returns early with the context's error.
 	Wait func(ctx context.Context, delay time.Duration) error
+	// Clock is that of timers; nil for the real one.
+	Clock clock.WithTicker
+	// Metadata says what is in use; nil lets every collection fail. Leases hold reports
+	// of collections; nil keeps them in this process.
+	Metadata gc.Metadata
+	Leases   online.Leases
 	// Streams lists and watches the metadata of image streams; nil for reading each time.
 	Streams cache.ListerWatcherWithContext
 }
@@ -48,6 +58,10 @@ type Registry struct {
 	Metrics *server.Metrics
 	// PullThrough works in the background; who builds a Registry stops it.
 	PullThrough *pullthrough.Service
+	// Collections are made in the background; who builds a Registry stops them.
+	Collections *online.Service
+	// Purger removes abandoned uploads; nil when nothing is to be removed.
+	Purger *purge.Purger
 	// Streams follow the image streams when they are run.
 	Streams *streams.Views
 	// Certificate is nil without TLS.
@@ -112,6 +126,14 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if h.PullThrough, err = pullThrough(c, deps, blobs, h.Writes, metrics); err != nil {
 		return nil, err
 	}
+	h.CollectionAge = c.Alauda.GC.MinAge
+	if h.Collections, err = collections(c, deps, blobs); err != nil {
+		return nil, err
+	}
+	uploads, err := purger(c, deps, blobs)
+	if err != nil {
+		return nil, err
+	}
 	metrics.WatchLimits(h.Reads, h.Writes, blobs.ActiveUploads)
 	if c.Alauda.Metrics.Enabled {
 		h.Metrics = metrics.Handler()
@@ -127,7 +149,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	}
 	return &Registry{
 		Server: server.New(serverOptions, h, health, metrics, deps.Log),
-		Store:  blobs, Health: health, Metrics: metrics, PullThrough: h.PullThrough, Streams: views, Certificate: certificate,
+		Store:  blobs, Health: health, Metrics: metrics, PullThrough: h.PullThrough, Collections: h.Collections, Purger: uploads, Streams: views, Certificate: certificate,
 	}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/gc/online"
 	"image.alauda.io/registry/pkg/registry/route"
+	"image.alauda.io/registry/pkg/registry/store"
 )
 
 const (
@@ -81,8 +82,8 @@ func (h *Handlers) collectionTask(body io.Reader) (online.Task, error) {
 	if task.MinAge, err = time.ParseDuration(*minAge); err != nil {
 		return task, badParameter("minAge is not a duration like 2h30m")
 	}
-	if task.MinAge < online.MinimumAge {
-		return task, badParameter("minAge must be %s at least: pushes rely on content that they found", online.MinimumAge)
+	if task.MinAge < store.MinimumAge {
+		return task, badParameter("minAge must be %s at least: pushes rely on content that they found", store.MinimumAge)
 	}
 	return task, nil
 }
@@ -105,4 +106,24 @@ func (h *Handlers) collectionReport(req *request) error {
 
 func badParameter(format string, args ...any) error {
 	return apierror.New(http.StatusBadRequest, apierror.CodeUnsupported, format, args...)
+}
+
+// deleteStored answers DELETE /admin/blobs/<digest>: the bytes go for all repositories.
+func (h *Handlers) deleteStored(req *request) error {
+	age := h.CollectionAge
+	switch force := req.URL.Query().Get("force"); force {
+	case "", "false":
+	case "true":
+		age = store.MinimumAge
+	default:
+		return badParameter("force must be true or false")
+	}
+	deletion, err := h.Store.DeleteBlob(req.Context(), req.route.Digest, age)
+	if err != nil {
+		return err
+	}
+	if deletion.Outcome == store.Refused {
+		return apierror.New(http.StatusConflict, apierror.CodeUnsupported, "blob %s must stay: %s", deletion.Digest, deletion.Reason)
+	}
+	return empty(req, http.StatusNoContent)
 }

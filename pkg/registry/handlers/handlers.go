@@ -196,6 +196,8 @@ func (h *Handlers) dispatch(req *request) error {
 		return h.startUpload(req)
 	case route.Upload:
 		return h.upload(req)
+	case route.AdminBlob:
+		return h.deleteStored(req)
 	case route.AdminGC:
 		return h.startCollection(req)
 	case route.AdminGCReport:

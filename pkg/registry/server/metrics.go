@@ -26,6 +26,7 @@ type Metrics struct {
 	toHeader      *prometheus.HistogramVec
 	requestSize   *prometheus.HistogramVec
 	responseSize  *prometheus.HistogramVec
+	operations    *prometheus.HistogramVec
 	panics        prometheus.Counter
 	reviews       *prometheus.CounterVec
 	reviewLatency *prometheus.HistogramVec
@@ -36,6 +37,7 @@ type Metrics struct {
 	pullThrough   pullThroughMetrics
 	streams       streamMetrics
 	storage       storageMetrics
+	collections   collectionMetrics
 }
 
 // NewMetrics registers all metrics in a registry of their own.
@@ -64,6 +66,7 @@ func NewMetrics() *Metrics {
 	m.toHeader = histogram("http_request_time_to_write_header_seconds", "Time until the status was sent.", seconds, "method", "route")
 	m.requestSize = histogram("http_request_size_bytes", "Bytes of request bodies.", sizes, "method", "route")
 	m.responseSize = histogram("http_response_size_bytes", "Bytes of response bodies.", sizes, "method", "route")
+	m.operations = histogram("request_duration_seconds", "Duration of operations on blobs, manifests and tags.", seconds, "operation")
 	m.panics = counter("http_panics_total", "Panics in handlers.").WithLabelValues()
 	m.reviews = counter("auth_reviews_total", "Token and access reviews.", "kind", "result")
 	m.reviewLatency = histogram("auth_review_duration_seconds", "Duration of reviews.", seconds, "kind", "result")
@@ -72,6 +75,7 @@ func NewMetrics() *Metrics {
 	m.servedBytes = counter("served_bytes_total", "Bytes of blobs sent.", "source")
 	m.expiry = gauge("tls_certificate_expiry_timestamp_seconds", "End of the serving certificate's life.")
 	m.pullThrough = newPullThroughMetrics(m.registry)
+	m.collections = newCollectionMetrics(m.registry)
 	m.streams = newStreamMetrics(m.registry)
 	m.storage = newStorageMetrics(m.registry)
 	build := counter("build_info", "Version of the binary; always 1.", "version", "commit", "go_version")
@@ -93,6 +97,7 @@ func (m *Metrics) WatchLimits(reads, writes *limiter.Limiter, uploads func() int
 	for class, l := range map[string]*limiter.Limiter{"read": reads, "write": writes} {
 		gauge("requests_running", "Requests that hold a slot.", class, l.Running)
 		gauge("requests_queued", "Requests that wait for a slot.", class, l.Waiting)
+		m.registry.MustRegister(rejections(class, l)...)
 	}
 	gauge("uploads_active", "Uploads that are being written.", "", func() int64 { return int64(uploads()) })
 }
@@ -124,7 +129,11 @@ func (m *Metrics) observe(record *handlers.Record, status int, start time.Time, 
 		path = "unknown"
 	}
 	m.requests.WithLabelValues(strconv.Itoa(status), method, path).Inc()
-	m.duration.WithLabelValues(method, path).Observe(time.Since(start).Seconds())
+	took := time.Since(start)
+	m.duration.WithLabelValues(method, path).Observe(took.Seconds())
+	if status < http.StatusBadRequest {
+		m.observeOperations(record, took)
+	}
 	if !out.firstByte.IsZero() {
 		m.toHeader.WithLabelValues(method, path).Observe(out.firstByte.Sub(start).Seconds())
 	}

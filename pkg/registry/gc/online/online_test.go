@@ -123,7 +123,9 @@ func (c *cluster) await(r *replica, id string, step time.Duration, want func(gc.
 	return report
 }
 
-func is(state gc.State) func(gc.Report) bool { return func(r gc.Report) bool { return r.State == state } }
+func is(state gc.State) func(gc.Report) bool {
+	return func(r gc.Report) bool { return r.State == state }
+}
 
 // Behaviour 86: the report on another replica, the second POST.
 func TestACollectionIsSeenEverywhereAndRunsAlone(t *testing.T) {
