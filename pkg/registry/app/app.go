@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -25,7 +26,9 @@ import (
 	"image.alauda.io/registry/pkg/registry/gc"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limits"
+	"image.alauda.io/registry/pkg/registry/signatures"
 	"image.alauda.io/registry/pkg/registry/streams"
+	"image.alauda.io/registry/pkg/registry/tracing"
 	"image.alauda.io/registry/pkg/version"
 
 	"github.com/spf13/cobra"
@@ -92,7 +95,7 @@ Exit codes: 0 ended on request, 1 error, 2 wrong usage.`,
 			return nil
 		},
 		RunE: func(command *cobra.Command, args []string) error {
-			return serve(command.Context(), config.Path(strings.Join(args, "")))
+			return serve(command.Context(), command.OutOrStdout(), config.Path(strings.Join(args, "")))
 		},
 		SilenceUsage: true, SilenceErrors: true,
 	}
@@ -109,12 +112,12 @@ Exit codes: 0 ended on request, 1 error, 2 wrong usage.`,
 }
 
 // serve runs the registry until the context ends.
-func serve(ctx context.Context, path string) error {
+func serve(ctx context.Context, stdout io.Writer, path string) (err error) {
 	c, warnings, err := config.Load(path)
 	if err != nil {
 		return err
 	}
-	log := logging.Setup(component, verbosity(string(c.Configuration.Log.Level)))
+	log := logging.SetupWith(logOptions(c.Configuration.Log))
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
 	for _, warning := range warnings {
 		log.Warn(warning)
@@ -123,10 +126,16 @@ func serve(ctx context.Context, path string) error {
 	if c.NoAuth() {
 		return fmt.Errorf("auth: none is not supported by this version")
 	}
-	deps, err := connect(ctx, c, log.Logger)
+	watchers, err := startWatchers(ctx, c, stdout, log.Logger)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, watchers.stop()) }()
+	deps, err := connect(ctx, c, watchers.tracing, log.Logger)
+	if err != nil {
+		return err
+	}
+	deps.Audit, deps.Tracing = watchers.audit, watchers.tracing
 	registry, err := Build(ctx, c, deps)
 	if err != nil {
 		return err
@@ -162,7 +171,7 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 }
 
 // connect opens the storage and makes the clients. Neither needs to answer yet.
-func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependencies, error) {
+func connect(ctx context.Context, c *config.Config, traces *tracing.Tracing, log *zap.Logger) (Dependencies, error) {
 	deps := Dependencies{Log: log, Now: time.Now, Wait: wait}
 	storage, err := openStorage(ctx, c)
 	if err != nil {
@@ -172,6 +181,9 @@ func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependenci
 	kubeConfig, err := restConfig(c)
 	if err != nil {
 		return deps, err
+	}
+	if traces != nil {
+		kubeConfig.Wrap(func(next http.RoundTripper) http.RoundTripper { return traces.Wrap("API", true, next) })
 	}
 	client, err := kubernetes.NewForConfig(kubeConfig)
 	if err != nil {
@@ -184,6 +196,9 @@ func connect(ctx context.Context, c *config.Config, log *zap.Logger) (Dependenci
 		return deps, err
 	}
 	if deps.API, err = imageapi.NewKubeClient(kubeConfig); err != nil {
+		return deps, err
+	}
+	if deps.Signatures, err = signatures.NewKubeClient(kubeConfig); err != nil {
 		return deps, err
 	}
 	deps.Streams, err = streams.NewKubeSource(kubeConfig)
@@ -202,14 +217,6 @@ func restConfig(c *config.Config) (*rest.Config, error) {
 	kubeConfig.QPS, kubeConfig.Burst = c.Alauda.KubeClient.QPS, c.Alauda.KubeClient.Burst
 	kubeConfig.UserAgent = version.UserAgent(component)
 	return kubeConfig, nil
-}
-
-// verbosity translates log.level to the scale of klog.
-func verbosity(level string) int {
-	if level == "debug" {
-		return 4
-	}
-	return 0
 }
 
 func wait(ctx context.Context, delay time.Duration) error {

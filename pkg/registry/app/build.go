@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"image.alauda.io/registry/pkg/registry/audit"
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/gc"
@@ -19,8 +20,10 @@ import (
 	"image.alauda.io/registry/pkg/registry/pullthrough"
 	"image.alauda.io/registry/pkg/registry/purge"
 	"image.alauda.io/registry/pkg/registry/server"
+	"image.alauda.io/registry/pkg/registry/signatures"
 	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/registry/streams"
+	"image.alauda.io/registry/pkg/registry/tracing"
 	"image.alauda.io/registry/pkg/registry/uploadstate"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
@@ -34,6 +37,11 @@ type Dependencies struct {
 	API      imageapi.Client
 	Reviewer auth.Reviewer
 	Driver   driver.StorageDriver
+	// Signatures are those of the image API; nil serves none.
+	Signatures signatures.Client
+	// Audit is told about every request; Tracing sends spans. Both may be nil.
+	Audit   *audit.Logger
+	Tracing *tracing.Tracing
 	// Limits reads what namespaces allow; nil checks nothing.
 	Limits limits.Source
 	Log    *zap.Logger
@@ -115,7 +123,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 			Host: c.Configuration.HTTP.Host, ServerAddr: c.Alauda.Server.Addr,
 		},
 		Reads: newLimiter(c.Alauda.Requests.Read), Writes: newLimiter(c.Alauda.Requests.Write),
-		MetricsSecret: c.Alauda.Metrics.Secret,
+		MetricsSecret: c.Alauda.Metrics.Secret, Signatures: deps.Signatures,
 	}
 	if c.Alauda.Quota.Enabled && deps.Limits != nil {
 		h.Limits = limits.New(deps.Limits, limits.Options{TTL: c.Alauda.Quota.CacheTTL, Now: deps.Now})
@@ -147,6 +155,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if err != nil {
 		return nil, err
 	}
+	serverOptions.Audit, serverOptions.Tracing = deps.Audit, deps.Tracing
 	return &Registry{
 		Server: server.New(serverOptions, h, health, metrics, deps.Log),
 		Store:  blobs, Health: health, Metrics: metrics, PullThrough: h.PullThrough, Collections: h.Collections, Purger: uploads, Streams: views, Certificate: certificate,

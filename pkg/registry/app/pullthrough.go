@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,11 @@ const (
 
 // pullThrough makes the service that fetches from other registries.
 func pullThrough(c *config.Config, deps Dependencies, blobs *store.Store, writes *limiter.Limiter, metrics *server.Metrics) (*pullthrough.Service, error) {
-	client, err := remote.New(remoteOptions(c))
+	options := remoteOptions(c)
+	if deps.Tracing != nil {
+		options.Wrap = func(next http.RoundTripper) http.RoundTripper { return deps.Tracing.Wrap("registry", false, next) }
+	}
+	client, err := remote.New(options)
 	if err != nil {
 		return nil, err
 	}

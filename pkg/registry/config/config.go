@@ -79,14 +79,14 @@ type Server struct {
 
 // Auth is how requests are authenticated and authorized.
 type Auth struct {
-	Realm         string         `yaml:"realm"`
-	Service       string         `yaml:"service"`
-	TokenRealm    string         `yaml:"tokenrealm"`
-	Anonymous     bool           `yaml:"anonymous"`
-	Audience      string         `yaml:"audience"`
-	RequireCreate bool           `yaml:"requirecreate"`
-	Cache         AuthCache      `yaml:"cache"`
-	OIDC          OIDC           `yaml:"oidc"`
+	Realm         string    `yaml:"realm"`
+	Service       string    `yaml:"service"`
+	TokenRealm    string    `yaml:"tokenrealm"`
+	Anonymous     bool      `yaml:"anonymous"`
+	Audience      string    `yaml:"audience"`
+	RequireCreate bool      `yaml:"requirecreate"`
+	Cache         AuthCache `yaml:"cache"`
+	OIDC          OIDC      `yaml:"oidc"`
 }
 
 // OIDC is an identity provider whose tokens are accepted beside those of the API server.

@@ -113,6 +113,8 @@ type Record struct {
 	Redirected int64
 	// Upstream is the host of the other registry that the answer comes from, "" for none.
 	Upstream string
+	// Refusal is what the client was told, nil without one.
+	Refusal *apierror.Error
 	// CreatedStream says that the request made the image stream.
 	CreatedStream bool
 }

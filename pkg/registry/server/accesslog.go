@@ -40,13 +40,19 @@ func (s *Server) logRequest(r *http.Request, record *handlers.Record, status int
 		zap.String("proto", r.Proto), zap.Int("status", status),
 		zap.Int64("bytes_in", in.bytes), zap.Int64("bytes_out", out.bytes),
 		zap.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000),
-		zap.String("user", record.Identity.Username), zap.String("user_agent", r.UserAgent()), zap.String("host", r.Host),
+		zap.String("user", record.Identity.Username), zap.String("user_agent", short(r.UserAgent())), zap.String("host", short(r.Host)),
 	}
 	if name := record.Route.Name.String(); name != "" {
 		fields = append(fields, zap.String("repo", name))
 	}
-	if reference := record.Route.Reference(); reference != "" {
-		fields = append(fields, zap.String("reference", reference))
+	if tag := record.Route.Tag; tag != "" {
+		fields = append(fields, zap.String("reference", tag))
+	}
+	if d := record.Route.Digest; d != "" {
+		fields = append(fields, zap.Stringer("digest", d))
+	}
+	if record.Upstream != "" {
+		fields = append(fields, zap.String("upstream", record.Upstream))
 	}
 	entry.Write(fields...)
 }
@@ -57,8 +63,9 @@ func remote(r *http.Request) string {
 	if err != nil {
 		peer = r.RemoteAddr
 	}
-	if first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); first != "" {
-		return strings.TrimSpace(first) + ", " + peer
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
+	if first = short(strings.TrimSpace(first)); first != "" {
+		return first + ", " + peer
 	}
 	return peer
 }
@@ -69,17 +76,40 @@ var plainParameters = map[string]bool{
 	"scope": true, "service": true, "onlyunreferenced": true, "digest-algorithm": true, "ns": true,
 }
 
+// knownSecrets are parameters whose names may stand in a log, but not their values.
+var knownSecrets = map[string]bool{"_state": true, "account": true, "client_id": true, "offline_token": true, "token": true, "password": true}
+
+// maskedQuery is the query with everything masked that is not known to be harmless: also the
+// names of parameters that nobody knows, because a token may stand in their place.
 func maskedQuery(u *url.URL) string {
 	if u.RawQuery == "" {
 		return ""
 	}
-	query := u.Query()
-	for key, values := range query {
-		if !plainParameters[key] {
-			for i := range values {
-				values[i] = "***"
+	shown := url.Values{}
+	for key, values := range u.Query() {
+		switch {
+		case plainParameters[key]:
+			for _, value := range values {
+				shown.Add(key, short(value))
 			}
+		case knownSecrets[key]:
+			shown.Set(key, mask)
+		default:
+			shown.Set(mask, mask)
 		}
 	}
-	return query.Encode()
+	return strings.ReplaceAll(shown.Encode(), url.QueryEscape(mask), mask)
+}
+
+const (
+	mask      = "***"
+	shortText = 256
+)
+
+// short bounds what a client may write into a log line.
+func short(text string) string {
+	if len(text) > shortText {
+		return strings.ToValidUTF8(text[:shortText], "") + "…"
+	}
+	return text
 }

@@ -20,8 +20,10 @@ import (
 	"time"
 
 	"image.alauda.io/registry/pkg/registry/apierror"
+	"image.alauda.io/registry/pkg/registry/audit"
 	"image.alauda.io/registry/pkg/registry/handlers"
 	"image.alauda.io/registry/pkg/registry/route"
+	"image.alauda.io/registry/pkg/registry/tracing"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -44,6 +46,10 @@ type Options struct {
 	Headers http.Header
 	// AccessLog switches the line per request.
 	AccessLog bool
+	// Audit is told about every request; nil for nobody.
+	Audit *audit.Logger
+	// Tracing is nil for none.
+	Tracing *tracing.Tracing
 	// TLS is nil for plain HTTP.
 	TLS *tls.Config
 	// HTTP2 switches HTTP/2.
@@ -73,7 +79,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// In a copy: net/http looks at the body of its own request to see whether a refusal was
 	// written before everything was read. Then it closes gently, so that the answer is not
 	// lost to a client that is still sending.
-	r = r.WithContext(r.Context())
+	r, span := s.options.Tracing.Serve(r.WithContext(r.Context()))
 	r.Body = in
 	header := out.Header()
 	for name, values := range s.options.Headers {
@@ -91,6 +97,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.metrics.observe(record, status, start, in, out)
 	s.logRequest(r, record, status, start, in, out)
+	s.auditRequest(r, record, status, out)
+	span.End(func() tracing.Result { return traced(record, status, in, out) })
 	if gone {
 		// Returning would make net/http send 200 to a client that is still there, for
 		// example one that stopped in the middle of its body.
@@ -124,6 +132,7 @@ func (s *Server) serve(w *response, r *http.Request, record *handlers.Record) (g
 		return true
 	}
 	refusal := apierror.From(err)
+	record.Refusal = refusal
 	if refusal.Cause != nil && refusal.Status >= http.StatusInternalServerError {
 		s.log.Error("request failed", zap.String("request_id", record.ID), zap.Error(err))
 	}
@@ -140,8 +149,9 @@ func (s *Server) recovered(w *response, r *http.Request, record *handlers.Record
 	}
 	s.metrics.panics.Inc()
 	s.log.Error("panic in a handler", zap.String("request_id", record.ID), zap.Any("reason", reason), zap.ByteString("stack", debug.Stack()))
+	record.Refusal = apierror.New(http.StatusInternalServerError, apierror.CodeUnknown, "internal error")
 	if !w.wroteHeader {
-		apierror.Write(w, r, record.ID, apierror.New(http.StatusInternalServerError, apierror.CodeUnknown, "internal error"))
+		apierror.Write(w, r, record.ID, record.Refusal)
 	}
 	return false
 }
