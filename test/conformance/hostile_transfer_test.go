@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Behaviour 89: only a pause ends an upload, not its length, and its answer arrives.
+// Behaviour 94: only a pause ends an upload, not its length, and its answer arrives.
 func TestUploadMayTakeLongerThanTheLongestPause(t *testing.T) {
 	const pause = 400 * time.Millisecond
 	e := start(t, "ALAUDA=, http: {iotimeout: "+pause.String()+"}")

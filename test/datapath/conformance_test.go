@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"testing"
 
-
 	"image.alauda.io/registry/manifests"
 	"image.alauda.io/registry/test/imageapi"
 	"image.alauda.io/registry/test/ociconformance"

@@ -1,7 +1,7 @@
 // Package server runs the registry's HTTP server.
 //
-// It puts around the handlers what every request needs: a request id, deadlines that
-// move with the progress of a transfer, recovery from panics, the access log, metrics
+// It puts around the handlers what every request needs: a request id, an end for
+// transfers that stand still, recovery from panics, the access log, metrics
 // and the one place that writes refusals. It answers the health checks itself, serves
 // TLS with certificates that are read again when their files change, and ends in order:
 // not ready first, then a delay, then draining.
@@ -74,8 +74,8 @@ func New(options Options, h *handlers.Handlers, health *Health, metrics *Metrics
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	record := &handlers.Record{ID: requestID(r), Method: r.Method}
-	out := newResponse(w, s.options.IOTimeout)
-	in := newBody(r.Body, w, s.options.IOTimeout)
+	watch := newWatch(w, r, s.options.IOTimeout)
+	out, in := newResponse(w, watch), newBody(r.Body, watch)
 	// In a copy: net/http looks at the body of its own request to see whether a refusal was
 	// written before everything was read. Then it closes gently, so that the answer is not
 	// lost to a client that is still sending.
@@ -90,7 +90,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.metrics.inFlight.Dec()
 
 	gone := s.serve(out, r, record)
+	gone = gone || out.flush()
 	in.finish()
+	watch.end()
 	status := out.status
 	if gone {
 		status = statusClientGone
@@ -218,7 +220,7 @@ func (s *Server) httpServer() *http.Server {
 	protocols.SetHTTP2(s.options.HTTP2 && s.options.TLS != nil)
 	return &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		TLSConfig: s.options.TLS, Protocols: protocols,
+		TLSConfig: s.options.TLS, Protocols: protocols, ConnContext: withConnection,
 		ErrorLog: zap.NewStdLog(s.log.Named("http")),
 	}
 }

@@ -19,28 +19,10 @@ var buffers = sync.Pool{New: func() any {
 	return &buffer
 }}
 
-// deadlines moves a deadline on with progress, but not for every few bytes: setting one
-// costs a lock in the connection.
-type deadlines struct {
-	set     func(time.Time) error
-	timeout time.Duration
-	next    time.Time
-}
-
-func (d *deadlines) progress() {
-	now := time.Now()
-	if d.timeout <= 0 || now.Before(d.next) {
-		return
-	}
-	d.next = now.Add(d.timeout / 16)
-	_ = d.set(now.Add(d.timeout)) // writers of tests have no deadlines
-}
-
-// response counts what is sent and keeps the write deadline moving. There is none before
-// the answer begins: an upload may take longer than any pause that is allowed in it.
+// response counts what is sent and tells the watch when it waits for the client.
 type response struct {
 	http.ResponseWriter
-	deadline    deadlines
+	watch       *watch
 	status      int
 	wroteHeader bool
 	failed      bool
@@ -48,13 +30,8 @@ type response struct {
 	firstByte   time.Time
 }
 
-func newResponse(w http.ResponseWriter, timeout time.Duration) *response {
-	r := &response{ResponseWriter: w, status: http.StatusOK}
-	r.deadline = deadlines{set: http.NewResponseController(w).SetWriteDeadline, timeout: timeout}
-	if timeout > 0 {
-		_ = r.deadline.set(time.Time{}) // that of the last answer on this connection
-	}
-	return r
+func newResponse(w http.ResponseWriter, watch *watch) *response {
+	return &response{ResponseWriter: w, watch: watch, status: http.StatusOK}
 }
 
 // Unwrap lets http.ResponseController find the connection.
@@ -63,7 +40,6 @@ func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 func (r *response) WriteHeader(status int) {
 	if !r.wroteHeader && status >= http.StatusOK {
 		r.status, r.wroteHeader, r.firstByte = status, true, time.Now()
-		r.deadline.progress()
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
@@ -72,8 +48,9 @@ func (r *response) Write(p []byte) (int, error) {
 	if !r.wroteHeader {
 		r.WriteHeader(http.StatusOK)
 	}
-	r.deadline.progress()
+	r.watch.waits(&r.watch.writing)
 	n, err := r.ResponseWriter.Write(p)
+	r.watch.goesOn(&r.watch.writing)
 	r.bytes += int64(n)
 	r.failed = r.failed || err != nil
 	return n, err
@@ -94,38 +71,46 @@ type writerOnly struct{ io.Writer }
 
 type readerOnly struct{ io.Reader }
 
-// body counts what is received and keeps the read deadline moving. The deadline is
-// taken back at the end of the body, because it would end the wait for the client's
-// departure, too.
-type body struct {
-	io.ReadCloser
-	deadline deadlines
-	bytes    int64
-	ended    bool
+// flush brings what the server still holds of a long answer to the client while the watch looks. It tells whether the
+// client takes no more.
+func (r *response) flush() (failed bool) {
+	if r.bytes < flushedSize || r.failed {
+		return r.failed
+	}
+	r.watch.waits(&r.watch.writing)
+	err := r.watch.control.Flush()
+	r.watch.goesOn(&r.watch.writing)
+	r.failed = err != nil && !errors.Is(err, http.ErrNotSupported)
+	return r.failed
 }
 
-func newBody(original io.ReadCloser, w http.ResponseWriter, timeout time.Duration) *body {
-	b := &body{ReadCloser: original}
-	b.deadline = deadlines{set: http.NewResponseController(w).SetReadDeadline, timeout: timeout}
-	return b
+// flushedSize is what fits into the system's send buffer anyway.
+const flushedSize = 128 << 10
+
+// body counts what is received and tells the watch when it waits for the client.
+type body struct {
+	io.ReadCloser
+	watch *watch
+	bytes int64
+	ended bool
+}
+
+func newBody(original io.ReadCloser, watch *watch) *body {
+	return &body{ReadCloser: original, watch: watch}
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.deadline.progress()
+	b.watch.waits(&b.watch.reading)
 	n, err := b.ReadCloser.Read(p)
+	b.watch.goesOn(&b.watch.reading)
 	b.bytes += int64(n)
-	if err != nil {
-		b.ended = true
-		if errors.Is(err, io.EOF) && b.deadline.timeout > 0 {
-			_ = b.deadline.set(time.Time{})
-		}
-	}
+	b.ended = b.ended || err != nil
 	return n, err
 }
 
 // finish limits how long the server waits for the rest of a body that nobody read.
 func (b *body) finish() {
-	if !b.ended && b.deadline.timeout > 0 && b.ReadCloser != http.NoBody {
-		_ = b.deadline.set(time.Now().Add(headerTimeout))
+	if !b.ended && b.watch.timeout > 0 && b.ReadCloser != http.NoBody {
+		_ = b.watch.control.SetReadDeadline(time.Now().Add(headerTimeout))
 	}
 }
