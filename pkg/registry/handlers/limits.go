@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"image.alauda.io/registry/pkg/registry/apierror"
+	"image.alauda.io/registry/pkg/registry/imagebuild"
 	"image.alauda.io/registry/pkg/registry/limits"
 	"image.alauda.io/registry/pkg/registry/store"
 
@@ -99,11 +100,7 @@ func (p *push) checkLimits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var total int64
-		for _, blob := range p.manifest.Blobs() {
-			total = addUp(total, blob.Size)
-		}
-		if err := size.Check(total); err != nil {
+		if err := size.Check(imagebuild.BlobsSize(p.manifest)); err != nil {
 			return err
 		}
 	}

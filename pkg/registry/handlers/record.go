@@ -2,30 +2,22 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"net/http"
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/oci/manifest"
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/imagebuild"
 	"image.alauda.io/registry/pkg/registry/membership"
 	"image.alauda.io/registry/pkg/registry/route"
-	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	parallelChildren = 5
-
-	// maxImageBytes bounds the JSON of an Image that the registry sends.
-	maxImageBytes = 512 << 10
-	maxIndexDepth = 3
-)
+const parallelChildren = 5
 
 // record writes the image into the image API: one mapping for each tag, or the Image
 // alone.
@@ -94,39 +86,19 @@ func (p *push) recordChildren(ctx context.Context) error {
 	return group.Wait()
 }
 
+// builder makes the Images of this push.
+func (p *push) builder() imagebuild.Builder {
+	return imagebuild.Builder{Store: p.Store, ServerAddr: p.Options.ServerAddr, Now: p.Now}
+}
+
 func (p *push) stored(ctx context.Context, canonical digest.Digest) (*manifest.Manifest, error) {
-	raw, err := p.Store.Manifest(ctx, canonical)
-	if err != nil {
-		return nil, err
-	}
-	return manifest.Parse(raw, "")
+	return p.builder().Stored(ctx, canonical)
 }
 
 // image builds the Image of a manifest.
 func (p *push) image(ctx context.Context, m *manifest.Manifest) (*imagev1.Image, error) {
-	facts := manifest.Facts{Now: p.Now(), Canonical: p.canonicalOf}
-	if m.IsIndex() {
-		sum := childrenSum{push: p, scope: membership.NewLive(p.API, p.Streams, p.Store, p.req.route.Name), seen: map[digest.Digest]bool{}}
-		size, err := sum.below(ctx, m, maxIndexDepth)
-		if err != nil {
-			return nil, err
-		}
-		facts.ChildrenSize = size
-	} else if manifest.IsImageConfig(m.Config.MediaType) && m.Config.Size <= manifest.MaxConfigBytes {
-		config, err := p.Store.Manifest(ctx, p.canonicalOf(m.Config.Digest))
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		facts.Config = config
-	}
-	image := &imagev1.Image{}
-	image.Name = m.Digest.String()
-	image.Annotations = map[string]string{
-		imagev1.ManagedByAlaudaAnnotation:         "true",
-		imagev1.ImageManifestBlobStoredAnnotation: "true",
-	}
-	image.DockerImageReference = p.Options.ServerAddr + "/" + p.req.route.Name.String() + "@" + image.Name
-	return image, manifest.Describe(m, facts).Apply(image, maxImageBytes)
+	scope := membership.NewLive(p.API, p.Streams, p.Store, p.req.route.Name)
+	return p.builder().Image(ctx, p.req.route.Name, m, imagebuild.Sources{Canonical: p.canonicalOf, Child: scope.Manifest})
 }
 
 func (p *push) canonicalOf(d digest.Digest) digest.Digest {
@@ -136,64 +108,4 @@ func (p *push) canonicalOf(d digest.Digest) digest.Digest {
 		return canonical
 	}
 	return d
-}
-
-// childrenSum adds up what is stored and readable here below an index. Each digest counts
-// once: a small index may name one child ten thousand times.
-type childrenSum struct {
-	push  *push
-	scope *membership.Scope
-	seen  map[digest.Digest]bool
-}
-
-func (s childrenSum) below(ctx context.Context, m *manifest.Manifest, depth int) (int64, error) {
-	var total int64
-	for _, child := range m.Manifests {
-		if depth == 0 || s.seen[child.Digest] || len(s.seen) == manifest.MaxDescriptors {
-			continue
-		}
-		s.seen[child.Digest] = true
-		size, err := s.of(ctx, child.Digest, depth)
-		if err != nil {
-			return 0, err
-		}
-		total = addUp(total, size)
-	}
-	return total, nil
-}
-
-func (s childrenSum) of(ctx context.Context, named digest.Digest, depth int) (int64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	canonical, err := s.scope.Manifest(ctx, named)
-	if errors.Is(err, store.ErrNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	child, err := s.push.stored(ctx, canonical)
-	var defect *manifest.Error
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.As(err, &defect):
-		return 0, nil
-	case err != nil:
-		return 0, err
-	case child.IsIndex():
-		size, err := s.below(ctx, child, depth-1)
-		return addUp(int64(len(child.Raw)), size), err
-	}
-	var size int64
-	for _, blob := range child.Blobs() {
-		size = addUp(size, blob.Size)
-	}
-	return size, nil
-}
-
-func addUp(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
 }
