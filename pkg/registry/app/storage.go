@@ -25,7 +25,7 @@ func openStorage(ctx context.Context, c *config.Config) (driver.StorageDriver, e
 // replaces nothing that is configured.
 func blobStore(ctx context.Context, c *config.Config, deps Dependencies, metrics *server.Metrics) (*store.Store, error) {
 	observed := store.Observe(deps.Driver, store.ObserveOptions{Observer: metrics, Place: c.StoragePlace(), Limit: c.Alauda.HTTP.IOTimeout})
-	return store.New(ctx, observed, store.Options{ReadOnly: c.ReadOnly(), Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize, OnDeletion: metrics.BlobDeletion})
+	return store.New(ctx, observed, store.Options{ReadOnly: c.ReadOnly(), Observer: metrics, Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize, OnDeletion: metrics.BlobDeletion})
 }
 
 // digestCache makes the cache; nil when it is disabled.

@@ -20,6 +20,21 @@ var (
 	ErrGone      = errors.New("the client left the queue")
 )
 
+// reasons are the errors by the names that metrics use.
+var reasons = []struct {
+	name string
+	err  error
+}{{"queue_full", ErrQueueFull}, {"timeout", ErrTimeout}, {"client_gone", ErrGone}}
+
+// Reasons are the names of why requests are turned away.
+func Reasons() []string {
+	names := make([]string, len(reasons))
+	for i, reason := range reasons {
+		names[i] = reason.name
+	}
+	return names
+}
+
 // Limiter bounds one class of requests.
 type Limiter struct {
 	slots   chan struct{}
@@ -30,6 +45,8 @@ type Limiter struct {
 	running atomic.Int64
 	// background counts the slots of TryAcquire.
 	background atomic.Int64
+	// rejected counts by the index of the reason.
+	rejected [3]atomic.Int64
 }
 
 // New returns a Limiter: running slots (0 is no limit), places in the queue, and the
@@ -44,6 +61,16 @@ func New(running, queue int, maxWait time.Duration) *Limiter {
 
 // Acquire takes a slot. The returned function gives it back and must be called once.
 func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
+	release, err = l.acquire(ctx)
+	for i, reason := range reasons {
+		if err != nil && errors.Is(err, reason.err) {
+			l.rejected[i].Add(1)
+		}
+	}
+	return release, err
+}
+
+func (l *Limiter) acquire(ctx context.Context) (release func(), err error) {
 	if l.slots == nil {
 		return l.run(func() {}), nil
 	}
@@ -113,3 +140,13 @@ func (l *Limiter) Running() int64 { return l.running.Load() }
 
 // Waiting is the number of requests in the queue.
 func (l *Limiter) Waiting() int64 { return l.waiting.Load() }
+
+// Rejected is how many requests were turned away for a reason.
+func (l *Limiter) Rejected(reason string) int64 {
+	for i, known := range reasons {
+		if known.name == reason {
+			return l.rejected[i].Load()
+		}
+	}
+	return 0
+}

@@ -34,6 +34,7 @@ const maxReadFailures = 3
 
 // Open returns the bytes of a blob and fails when they are not there.
 func (s *Store) Open(ctx context.Context, info Info) (*Content, error) {
+	defer s.timed("BlobStore.Open")()
 	content := &Content{ctx: ctx, driver: s.driver, path: blobPath(info.Digest), size: info.Size}
 	return content, content.open()
 }
@@ -126,6 +127,7 @@ func (s *Store) RedirectURL(r *http.Request, canonical digest.Digest) (string, e
 // against their digest: a corrupt file is never served. Digests come from clients and may
 // be those of large blobs; such a blob is no manifest and ErrNotFound.
 func (s *Store) Manifest(ctx context.Context, canonical digest.Digest) ([]byte, error) {
+	defer s.timed("BlobStore.Get")()
 	limit := max(manifest.MaxConfigBytes, s.options.MaxManifest)
 	content, err := s.Open(ctx, Info{Digest: canonical, Size: limit + 1})
 	if err != nil {

@@ -73,6 +73,8 @@ type Options struct {
 	ReadOnly bool
 	// Now is the clock that ages are measured with.
 	Now func() time.Time
+	// Observer may be nil.
+	Observer Observer
 	// MaxManifest is the size in bytes above which content is no manifest. Configs are
 	// read like manifests, so it has no effect below manifest.MaxConfigBytes.
 	MaxManifest int64
@@ -80,6 +82,21 @@ type Options struct {
 	OnDelete func(canonical digest.Digest)
 	// OnDeletion hears what became of every request to delete a blob.
 	OnDeletion func(Deletion)
+}
+
+// Observer hears how long operations took, those that failed included. Their names are
+// those of the engine's interfaces: BlobStore.Open, BlobWriter.Commit and the like.
+type Observer interface {
+	OperationDone(operation string, took time.Duration)
+}
+
+// timed measures an operation until the returned function is called.
+func (s *Store) timed(operation string) func() {
+	if s.options.Observer == nil {
+		return func() {}
+	}
+	start := time.Now()
+	return func() { s.options.Observer.OperationDone(operation, time.Since(start)) }
 }
 
 // Info is what is known about stored bytes.

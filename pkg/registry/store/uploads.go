@@ -36,6 +36,7 @@ type Upload struct {
 
 // NewUpload starts a session and opens it.
 func (s *Store) NewUpload(ctx context.Context, name route.Name) (*Upload, error) {
+	defer s.timed("BlobStore.Create")()
 	blobs, err := s.engine(ctx, name)
 	if err != nil {
 		return nil, err
@@ -52,6 +53,7 @@ func (s *Store) NewUpload(ctx context.Context, name route.Name) (*Upload, error)
 // ResumeUpload opens a session for writing. ErrUploadBusy comes with the size that the
 // other writer, here or on another replica, has reached.
 func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*Upload, int64, error) {
+	defer s.timed("BlobStore.Resume")()
 	active, unlock, ok := s.sessions.lock(id)
 	if !ok {
 		return nil, active.size.Load(), fmt.Errorf("upload %s: %w", id, ErrUploadBusy)
@@ -191,6 +193,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 // Commit verifies the digest and makes the blob readable in the repository. A content
 // that does not match ends the session with ErrDigestMismatch.
 func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
+	defer u.store.timed("BlobWriter.Commit")()
 	defer u.release()
 	ctx = context.WithoutCancel(ctx)
 	if err := u.claim.check(); err != nil {
@@ -219,6 +222,7 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 }
 
 func (u *Upload) mismatch() error { return fmt.Errorf("upload %s: %w", u.ID, ErrDigestMismatch) }
+
 func pause(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -232,6 +236,7 @@ func pause(ctx context.Context, delay time.Duration) error {
 
 // Cancel removes the session.
 func (u *Upload) Cancel(ctx context.Context) error {
+	defer u.store.timed("BlobWriter.Cancel")()
 	defer u.release()
 	if err := u.writer.Cancel(context.WithoutCancel(ctx)); err != nil {
 		return &Error{"cancel upload " + u.ID, err}
