@@ -53,7 +53,7 @@ var errUsage = errors.New("usage")
 // Run executes the command and returns the exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	command := newCommand()
-	command.SetArgs(args)
+	command.SetArgs(normalise(args))
 	command.SetOut(stdout)
 	command.SetErr(stderr)
 	err := command.ExecuteContext(ctx)
@@ -63,14 +63,18 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "%s\nRun '%s --help' for usage.\n", err, component)
 		return exitUsage
+	case errors.Is(err, errRefused):
+		fmt.Fprintf(stderr, "%s: %s\n", component, err)
+		return exitRefused
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", component, err)
 	return exitError
 }
 
 func newCommand() *cobra.Command {
+	asked := &modes{}
 	command := &cobra.Command{
-		Use:   component + " [config file]",
+		Use:   component + " [flags] [config file]",
 		Short: "Serve container images to the cluster",
 		Long: `image-registry serves the OCI distribution API in front of a blob store and
 records what is pushed as Images and ImageStreams of the group image.alauda.io.
@@ -84,9 +88,15 @@ REGISTRY_ALAUDA_SERVER_ADDR.
 The Kubernetes API is found by alauda.kubeconfig, else by KUBECONFIG, else by the
 service account of the Pod.
 
-Exit codes: 0 ended on request, 1 error, 2 wrong usage.`,
+With one of the flags below it does that work on the storage and ends. Flags may be
+written with one dash or with two.
+
+Exit codes: 0 ended on request or done, 1 error, 2 wrong usage, 4 refused because it is
+not sure that only unused data would be deleted.`,
 		Example: `  image-registry
   image-registry /etc/image-registry/config.yml
+  image-registry -prune=check
+  image-registry -prune=delete -blob-grace=0s /etc/image-registry/config.yml
   image-registry version`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -95,12 +105,21 @@ Exit codes: 0 ended on request, 1 error, 2 wrong usage.`,
 			return nil
 		},
 		RunE: func(command *cobra.Command, args []string) error {
-			return serve(command.Context(), command.OutOrStdout(), config.Path(strings.Join(args, "")))
+			path := config.Path(strings.Join(args, ""))
+			run, err := asked.choose(command.Flags())
+			if err != nil {
+				return err
+			}
+			if run != nil {
+				return runMode(command.Context(), run, asked, path, output{command.OutOrStdout(), command.ErrOrStderr()})
+			}
+			return serve(command.Context(), command.OutOrStdout(), path)
 		},
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	command.CompletionOptions.DisableDefaultCmd = true
+	asked.register(command.Flags())
 	command.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -160,10 +179,10 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 	if check := c.Configuration.Health.StorageDriver; check.Enabled {
 		wait.Go(func() { r.Health.Watch(background, check.Interval, r.Store.Check) })
 	}
-	wait.Go(func() { r.Streams.Run(background) })
 	if r.Purger != nil {
 		wait.Go(func() { r.Purger.Run(background) })
 	}
+	wait.Go(func() { r.Streams.Run(background) })
 	if r.Certificate != nil {
 		wait.Go(func() { r.Certificate.Watch(background) })
 	}

@@ -42,10 +42,10 @@ func (r *run) removeLinks(ctx context.Context) (bool, error) {
 		if err != nil || !still {
 			return err
 		}
+		r.find(Finding{Kind: FoundRepository, Repository: r.gone[i]})
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.find(Finding{Kind: FoundRepository, Repository: r.gone[i]})
 		removed.Store(true)
 		if err := r.Store.RemoveRepository(ctx, r.gone[i]); err != nil {
 			return r.failed(err)
@@ -94,10 +94,10 @@ func (r *run) removeLink(ctx context.Context, plan linkPlan, kind Kind, set stor
 	if err != nil || young {
 		return false, err
 	}
+	r.find(plan.finding(kind, l))
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	r.find(plan.finding(kind, l))
 	if err := r.Store.RemoveLink(ctx, plan.name, set, l.named); err != nil {
 		return false, r.failed(&store.WriteError{Err: err})
 	}

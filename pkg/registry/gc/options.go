@@ -28,8 +28,8 @@ type Options struct {
 	// MaxPercent stops a run that would delete more than this part of all blobs. 0 does
 	// without that guard.
 	MaxPercent int
-	// OnFinding hears of each object that would go, or that is about to go. Nil is fine.
-	// It is never called twice at the same time.
+	// OnFinding hears of each object that would go, or that is about to go: if it ends the
+	// context, the object stays. Nil is fine. It is never called twice at the same time.
 	OnFinding func(Finding)
 
 	Now func() time.Time
