@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,6 +21,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // apiServer answers what the registry asks of kube-apiserver: reviews, which all end well for the token
@@ -49,6 +52,11 @@ func newAPIServer(serverAddr string) *apiServer {
 	s.mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", reviewToken)
 	s.mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", reviewAccess)
 	s.mux.HandleFunc("POST /seed", s.seed)
+	for resource, kind := range map[string]string{"limitranges": "LimitRangeList", "resourcequotas": "ResourceQuotaList"} {
+		s.mux.HandleFunc("GET /api/v1/namespaces/{namespace}/"+resource, func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, map[string]any{"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{}}, nil)
+		})
+	}
 	streams := imageGroup + "namespaces/{namespace}/imagestreams"
 	s.mux.HandleFunc("GET "+imageGroup+"imagestreams", s.listStreams)
 	s.mux.HandleFunc("POST "+streams, s.createStream)
@@ -67,15 +75,14 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Se
 
 func reply(w http.ResponseWriter, object any, err error) {
 	w.Header().Set("Content-Type", "application/json")
-	var status apierrors.APIStatus
-	switch {
-	case errors.As(err, &status):
+	if err != nil {
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) {
+			status = apierrors.NewInternalError(err)
+		}
 		answer := status.Status()
+		answer.APIVersion, answer.Kind = "v1", "Status"
 		w.WriteHeader(int(answer.Code))
-		object = &answer
-	case err != nil:
-		answer := apierrors.NewInternalError(err).Status()
-		w.WriteHeader(http.StatusInternalServerError)
 		object = &answer
 	}
 	_ = json.NewEncoder(w).Encode(object) // the client notices
@@ -90,11 +97,24 @@ func read[T any](w http.ResponseWriter, r *http.Request) (*T, bool) {
 	return object, true
 }
 
+// readReview reads what the client of Kubernetes' own types sends: protobuf, if it likes.
+func readReview(w http.ResponseWriter, r *http.Request, review runtime.Object) bool {
+	raw, err := io.ReadAll(r.Body)
+	if err == nil {
+		_, _, err = scheme.Codecs.UniversalDeserializer().Decode(raw, nil, review)
+	}
+	if err != nil {
+		reply(w, nil, apierrors.NewBadRequest(err.Error()))
+	}
+	return err == nil
+}
+
 func reviewToken(w http.ResponseWriter, r *http.Request) {
-	review, ok := read[authenticationv1.TokenReview](w, r)
-	if !ok {
+	review := &authenticationv1.TokenReview{}
+	if !readReview(w, r, review) {
 		return
 	}
+	review.APIVersion, review.Kind = "authentication.k8s.io/v1", "TokenReview"
 	if review.Spec.Token == benchToken {
 		review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: review.Spec.Audiences, User: authenticationv1.UserInfo{
 			Username: "system:serviceaccount:" + benchNamespace + ":builder", UID: "1",
@@ -105,10 +125,11 @@ func reviewToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func reviewAccess(w http.ResponseWriter, r *http.Request) {
-	review, ok := read[authorizationv1.SubjectAccessReview](w, r)
-	if !ok {
+	review := &authorizationv1.SubjectAccessReview{}
+	if !readReview(w, r, review) {
 		return
 	}
+	review.APIVersion, review.Kind = "authorization.k8s.io/v1", "SubjectAccessReview"
 	review.Status.Allowed = true
 	reply(w, review, nil)
 }

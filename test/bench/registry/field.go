@@ -101,6 +101,13 @@ func (f *field) stop() {
 	f.api.stop()
 }
 
+// log is where the output of a server goes.
+func (f *field) log(contender string) string {
+	return filepath.Join(f.dir, logName(contender)+".log")
+}
+
+func logName(contender string) string { return strings.ReplaceAll(contender, " ", "-") }
+
 func (f *field) client(clients int) *http.Client {
 	return newClient(f.pair.client, clients, f.options.http2)
 }
@@ -120,7 +127,7 @@ func (f *field) add(ctx context.Context, c *contender, address, ready string, en
 	c.start = func(ctx context.Context) (took time.Duration, err error) {
 		client := f.client(1)
 		defer client.CloseIdleConnections()
-		c.process, took, err = startProcess(ctx, f.dir, strings.ReplaceAll(c.name, " ", "-"), address, ready, client, env, argv...)
+		c.process, took, err = startProcess(ctx, f.dir, logName(c.name), address, ready, client, env, argv...)
 		return took, err
 	}
 	if _, err := c.start(ctx); err != nil {

@@ -123,6 +123,11 @@ func run(ctx context.Context, o options) (missed int, err error) {
 		return 0, err
 	}
 	defer field.stop()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\nlast lines of this registry:\n%s", err, tail(field.log(contenderOurs)))
+		}
+	}()
 	if err := field.seed(ctx); err != nil {
 		return 0, fmt.Errorf("fill the registries: %w", err)
 	}
