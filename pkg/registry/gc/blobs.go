@@ -99,9 +99,6 @@ func (r *run) deleteBlobs(ctx context.Context) error {
 		entry := r.digests.at(index)
 		r.find(Finding{Kind: FoundBlob, Digest: digestOf(entry.key).String(), Size: entry.size})
 		deletion, err := r.Store.DeleteBlob(ctx, digestOf(entry.key), r.options.MinAge)
-		if err != nil {
-			return r.failed(err)
-		}
 		r.update(func(report *Report) {
 			switch deletion.Outcome {
 			case store.Deleted:
@@ -112,7 +109,7 @@ func (r *run) deleteBlobs(ctx context.Context) error {
 			case store.Absent:
 			}
 		})
-		return nil
+		return r.failed(err)
 	})
 }
 

@@ -93,6 +93,7 @@ func Constants() []digest.Digest { return slices.Clone(constants) }
 //
 // An error is *WriteError when a marker or the removal failed; then the marker stays,
 // because a removal that timed out may still happen. Every other error is one of reading.
+// Next to an error the outcome is Deleted if the bytes are gone, and empty otherwise.
 func (s *Store) DeleteBlob(ctx context.Context, canonical digest.Digest, minAge time.Duration) (Deletion, error) {
 	if slices.Contains(constants, canonical) {
 		return Deletion{Digest: canonical, Outcome: Refused, Reason: ReasonConstant}, nil
@@ -100,7 +101,7 @@ func (s *Store) DeleteBlob(ctx context.Context, canonical digest.Digest, minAge 
 	d := &deleter{store: s, digest: canonical, minAge: minAge, id: deleterID()}
 	result, err := d.run(ctx)
 	result.Digest = canonical
-	if err == nil && s.options.OnDeletion != nil {
+	if result.Outcome != "" && s.options.OnDeletion != nil {
 		s.options.OnDeletion(result)
 	}
 	return result, err
@@ -149,14 +150,15 @@ func (d *deleter) run(ctx context.Context) (Deletion, error) {
 			return result, err
 		}
 	}
-	return Deletion{Outcome: Refused, Reason: ReasonSlow}, d.withdraw(ctx)
+	result, _, err := refused(ReasonSlow, d.withdraw(ctx))
+	return result, err
 }
 
 // attempt makes the steps of the protocol once.
 func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err error) {
 	announced, refusal, err := d.announce(ctx)
 	if err != nil || announced.IsZero() {
-		return Deletion{Outcome: Refused, Reason: refusal}, false, err
+		return refused(refusal, err)
 	}
 	looked := d.store.options.Now()
 	reason, data, err := d.look(ctx, announced)
@@ -166,16 +168,19 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 		if err := d.write(d.store.remove(ctx, markerPath(touchedMarker, d.digest))); err != nil {
 			return Deletion{}, false, err
 		}
-		return Deletion{Outcome: Absent}, false, d.withdraw(ctx)
+		if err := d.withdraw(ctx); err != nil {
+			return Deletion{}, false, err
+		}
+		return Deletion{Outcome: Absent}, false, nil
 	case err != nil:
 		return Deletion{}, false, errors.Join(err, d.withdraw(ctx))
 	case reason != "":
-		return Deletion{Outcome: Refused, Reason: reason}, false, d.withdraw(ctx)
+		return refused(reason, d.withdraw(ctx))
 	}
 	// A deletion by somebody else that began in the same moment may have replaced the
 	// announcement, or ended and taken it away. Without it pushes would not see this one.
 	if own, err := d.owns(ctx); err != nil || !own {
-		return Deletion{Outcome: Refused, Reason: ReasonBusy}, false, err
+		return refused(ReasonBusy, err)
 	}
 	if now := d.store.options.Now(); now.Sub(looked) >= decisionAge || now.Before(looked) {
 		return Deletion{}, true, nil
@@ -183,10 +188,18 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 	if err := ctx.Err(); err != nil {
 		return Deletion{}, false, errors.Join(err, d.withdraw(ctx))
 	}
-	if err := d.removeData(ctx); err != nil {
+	removed, err := d.removeData(ctx)
+	if removed {
+		result = Deletion{Outcome: Deleted, FreedBytes: data.Size}
+	}
+	return result, false, err
+}
+
+func refused(reason Reason, err error) (Deletion, bool, error) {
+	if err != nil {
 		return Deletion{}, false, err
 	}
-	return Deletion{Outcome: Deleted, FreedBytes: data.Size}, false, nil
+	return Deletion{Outcome: Refused, Reason: reason}, false, nil
 }
 
 // announce writes the deleting marker and returns the time that the storage gave it, or
@@ -253,21 +266,21 @@ func (d *deleter) look(ctx context.Context, announced time.Time) (Reason, Info, 
 	return "", data, nil
 }
 
-// removeData takes the bytes and their markers, the announcement last. Nothing that was
-// begun is left half done because a client went away.
-func (d *deleter) removeData(ctx context.Context) error {
+// removeData takes the bytes and their markers, the announcement last, and tells whether
+// the bytes are gone. Nothing that was begun is left half done because a client went away.
+func (d *deleter) removeData(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTimeout)
 	defer cancel()
 	if d.store.options.OnDelete != nil {
 		d.store.options.OnDelete(d.digest)
 	}
 	if err := d.store.remove(ctx, blobDirectory(d.digest)); err != nil {
-		return d.write(err)
+		return false, d.write(err)
 	}
 	if err := d.store.remove(ctx, markerPath(touchedMarker, d.digest)); err != nil {
-		return d.write(err)
+		return true, d.write(err)
 	}
-	return d.withdraw(ctx)
+	return true, d.withdraw(ctx)
 }
 
 // withdraw removes the announcement if it is still this deleter's: that of another must
