@@ -414,7 +414,7 @@ func TestRecreatedStream(t *testing.T) {
 	f.shows("v1", "")
 }
 
-// Part of behaviour 46a: the views together stay below their bound.
+// Behaviour 46a, the bound: all views together stay below it.
 func TestViewsAreBounded(t *testing.T) {
 	const bound = 64 << 10
 	f := start(t, func(options *streams.Options) { options.MaxBytes = bound })
