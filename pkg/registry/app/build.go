@@ -79,7 +79,11 @@ type Registry struct {
 // Build puts a registry together. Nothing is started and nothing is asked.
 func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry, error) {
 	metrics := server.NewMetrics()
-	blobs, err := blobStore(ctx, c, deps, metrics)
+	known, err := digestCache(c, deps, metrics)
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blobStore(ctx, c, deps, metrics, known)
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +132,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if c.Alauda.Quota.Enabled && deps.Limits != nil {
 		h.Limits = limits.New(deps.Limits, limits.Options{TTL: c.Alauda.Quota.CacheTTL, Now: deps.Now})
 	}
-	if h.Cache, err = digestCache(c, deps, metrics); err != nil {
-		return nil, err
-	}
+	h.Cache = known
 	if h.PullThrough, err = pullThrough(c, deps, blobs, h.Writes, metrics); err != nil {
 		return nil, err
 	}

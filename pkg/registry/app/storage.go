@@ -23,9 +23,12 @@ func openStorage(ctx context.Context, c *config.Config) (driver.StorageDriver, e
 
 // blobStore puts the store on the driver. The layer that measures is the outermost one, it
 // replaces nothing that is configured.
-func blobStore(ctx context.Context, c *config.Config, deps Dependencies, metrics *server.Metrics) (*store.Store, error) {
+func blobStore(ctx context.Context, c *config.Config, deps Dependencies, metrics *server.Metrics, known *digestcache.Cache) (*store.Store, error) {
 	observed := store.Observe(deps.Driver, store.ObserveOptions{Observer: metrics, Place: c.StoragePlace(), Limit: c.Alauda.HTTP.IOTimeout})
-	return store.New(ctx, observed, store.Options{ReadOnly: c.ReadOnly(), Observer: metrics, Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize, OnDeletion: metrics.BlobDeletion})
+	return store.New(ctx, observed, store.Options{
+		ReadOnly: c.ReadOnly(), Observer: metrics, Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize,
+		OnDelete: known.Forget, OnDeletion: metrics.BlobDeletion,
+	})
 }
 
 // digestCache makes the cache; nil when it is disabled.
