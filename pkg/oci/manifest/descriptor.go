@@ -72,6 +72,9 @@ func annotationsOf(fields map[string]json.RawMessage) (map[string]string, error)
 	return member[map[string]string](fields, "annotations")
 }
 
+// descriptorMembers decide which content a descriptor means.
+var descriptorMembers = []string{"digest", "size", "mediaType", "urls"}
+
 // decodeDescriptor reads the members by their exact names; what it does not know
 // stays in the raw document only.
 func decodeDescriptor(raw json.RawMessage, where string) (v1.Descriptor, error) {
@@ -79,6 +82,9 @@ func decodeDescriptor(raw json.RawMessage, where string) (v1.Descriptor, error) 
 	fields, err := object(raw)
 	if err != nil {
 		return none, malformed("%s is not a descriptor", where)
+	}
+	if err := exactNames(fields, descriptorMembers); err != nil {
+		return none, err
 	}
 	d := v1.Descriptor{}
 	text, err := member[string](fields, "digest")

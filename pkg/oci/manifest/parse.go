@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
@@ -105,6 +106,9 @@ func Parse(raw []byte, contentType string) (*Manifest, error) {
 	}
 	fields, err := object(raw)
 	if err != nil {
+		return nil, err
+	}
+	if err := exactNames(fields, documentMembers); err != nil {
 		return nil, err
 	}
 	mediaType, err := documentType(fields, announced)
@@ -247,6 +251,22 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 		return nil, malformed("manifest has content after its end")
 	}
 	return fields, nil
+}
+
+// documentMembers decide what a document is and what belongs to it.
+var documentMembers = []string{"schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject", "artifactType"}
+
+// exactNames refuses members that differ from known ones in upper and lower case only: many clients do not tell these
+// apart, so "Manifests" makes an index for them of what is an image here.
+func exactNames(fields map[string]json.RawMessage, known []string) error {
+	for name := range fields {
+		for _, exact := range known {
+			if name != exact && strings.EqualFold(name, exact) {
+				return ambiguous("member %q must be written %q", shorten(name), exact)
+			}
+		}
+	}
+	return nil
 }
 
 // member decodes one optional member; absent and null give the zero value.

@@ -85,6 +85,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an index called image", index, OCIManifest, ReasonAmbiguous},
 		{"repeated member", `{"schemaVersion":2,"schemaVersion":2,"manifests":[]}`, OCIIndex, ReasonAmbiguous},
 		{"member in another case", strings.Replace(index, `"manifests"`, `"Manifests"`, 1), OCIIndex, ReasonAmbiguous},
+		{"another document in another case", strings.Replace(image, `"layers"`, `"Manifests":[],"layers"`, 1), OCIManifest, ReasonAmbiguous},
+		{"another digest in another case", strings.Replace(image, `"digest"`, `"DIGEST":"x","digest"`, 1), OCIManifest, ReasonAmbiguous},
 		{"null config", `{"schemaVersion":2,"config":null,"layers":[]}`, OCIManifest, ReasonMalformed},
 		{"bad digest", strings.Replace(image, digestB, "sha256:xyz", 1), OCIManifest, ReasonMalformed},
 		{"upper-case digest", strings.Replace(image, digestB, strings.ToUpper(digestB), 1), OCIManifest, ReasonMalformed},
