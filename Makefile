@@ -12,6 +12,7 @@ IMAGE_REGISTRY ?=
 NODES ?= 2
 IMAGES ?= 1000,10000,30000
 REGISTRY ?=
+BENCH ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 # At most two packages under test at a time: most of them start servers of their own.
 # Each run leaves its results in a file, from which the list of behaviours is made.
@@ -123,6 +124,12 @@ test: verify test-unit test-component test-e2e behaviours ## everything
 bench: devcluster-binaries ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./test/bench/... ./pkg/...
 	$(GO) test -tags component -run '^$$' -bench . -benchmem -timeout 30m ./test/bench/imageapi
+	$(GO) run ./test/bench/registry
+
+.PHONY: bench-registry
+bench-registry: prerequisites ## the data plane beside distribution and a file server; BENCH=-full takes half an hour
+	@mkdir -p $(OUTPUT)
+	@$(GO) run ./test/bench/registry $(BENCH) | tee $(OUTPUT)/bench-registry.md
 
 .PHONY: bench-storage
 bench-storage: devcluster-binaries ## what images cost in each storage backend: make bench-storage IMAGES=1000,10000

@@ -38,9 +38,9 @@ type options struct {
 	dir  string
 	// profile is where CPU profiles of the registry go, "" for none.
 	profile string
-	// inFlight bounds the bytes that all clients of one push hold at the same time.
-	inFlight int64
-	deadline time.Duration
+	// pulled and pushed bound the bytes that all clients of one measurement move at the same time.
+	pulled, pushed int64
+	deadline       time.Duration
 }
 
 func main() {
@@ -82,7 +82,7 @@ func parseFlags(args []string) (options, error) {
 	flags.BoolVar(&o.http2, "http2", false, "let clients use HTTP/2; most container runtimes use HTTP/1.1")
 	flags.StringVar(&only, "only", "", "regular expression on the names of the measurements")
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each measurement (3, with -full 5)")
-	flags.DurationVar(&o.each, "each", 0, "length of one measurement (400ms, with -full 3s)")
+	flags.DurationVar(&o.each, "each", 0, "length of one measurement (250ms, with -full 2s)")
 	flags.StringVar(&o.dir, "dir", "", "where the temporary directory is made")
 	flags.StringVar(&o.profile, "profile", "", "directory for CPU profiles of the registry, which then runs inside this program")
 	if err := flags.Parse(args); err != nil {
@@ -96,11 +96,11 @@ func parseFlags(args []string) (options, error) {
 		return o, fmt.Errorf("-only: %w", err)
 	}
 	o.only = pattern
-	rounds, each := 3, 400*time.Millisecond
-	o.inFlight, o.deadline = 2<<30, 10*time.Minute
+	rounds, each := 3, 250*time.Millisecond
+	o.pulled, o.pushed, o.deadline = 2<<30, 200<<20, 10*time.Minute
 	if o.full {
-		rounds, each = 5, 3*time.Second
-		o.inFlight, o.deadline = 16<<30, 90*time.Minute
+		rounds, each = 5, 2*time.Second
+		o.pulled, o.pushed, o.deadline = 16<<30, 16<<30, 90*time.Minute
 	}
 	if o.rounds <= 0 {
 		o.rounds = rounds

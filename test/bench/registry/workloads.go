@@ -36,6 +36,9 @@ func workloads(o options) []workload {
 	sizes := []int64{kib, mib, 100 * mib}
 	for i, size := range sizes {
 		for _, clients := range []int{1, 16, 128} {
+			if int64(clients)*size > o.pulled {
+				continue
+			}
 			list = append(list, workload{
 				name: "blob pull " + sizeName(size), clients: clients, size: size, against: []string{contenderStock, contenderFiles}, do: pullBlob(i),
 			})
@@ -43,7 +46,7 @@ func workloads(o options) []workload {
 	}
 	for _, size := range sizes {
 		for _, clients := range []int{1, 8, 16, 128} {
-			if int64(clients)*size > o.inFlight {
+			if int64(clients)*size > o.pushed {
 				continue
 			}
 			list = append(list, workload{name: "blob push " + sizeName(size), clients: clients, size: size, against: []string{contenderStock}, pushes: true, do: pushOneBlob(size)})
