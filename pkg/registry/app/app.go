@@ -142,9 +142,6 @@ func serve(ctx context.Context, stdout io.Writer, path string) (err error) {
 		log.Warn(warning)
 	}
 	log.Debug("memory limit", zap.Int64("bytes", memlimit.Apply()))
-	if c.NoAuth() {
-		return fmt.Errorf("auth: none is not supported by this version")
-	}
 	watchers, err := startWatchers(ctx, c, stdout, log.Logger)
 	if err != nil {
 		return err
@@ -197,6 +194,9 @@ func connect(ctx context.Context, c *config.Config, traces *tracing.Tracing, log
 		return deps, err
 	}
 	deps.Driver = storage
+	if c.NoAuth() {
+		return withoutCluster(ctx, c, deps)
+	}
 	kubeConfig, err := restConfig(c)
 	if err != nil {
 		return deps, err

@@ -99,7 +99,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 	if authOptions.OIDC, err = identityProvider(c.Alauda.Auth.OIDC, deps.Now, metrics); err != nil {
 		return nil, err
 	}
-	authenticator, err := auth.NewAuthenticator(deps.Reviewer, authOptions)
+	authenticator, err := newAuthenticator(c, deps.Reviewer, authOptions)
 	if err != nil {
 		return nil, err
 	}

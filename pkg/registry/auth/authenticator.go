@@ -64,6 +64,8 @@ type Authenticator struct {
 	// failures is apart, so that a flood of made-up tokens pushes out no good one.
 	failures *cache[TokenResult]
 	flight   singleflight.Group
+	// open lets everybody in, also without credentials; see NewOpenAuthenticator.
+	open bool
 }
 
 // NewAuthenticator returns an Authenticator that asks the reviewer.
@@ -74,9 +76,16 @@ func NewAuthenticator(reviewer Reviewer, options Options) (*Authenticator, error
 	return &Authenticator{reviewer: reviewer, options: options, cache: newCache[TokenResult](tokenCacheSize, options.Now), failures: newCache[TokenResult](tokenCacheSize, options.Now)}, nil
 }
 
+// NewOpenAuthenticator returns an Authenticator for a registry without authentication:
+// whoever asks, with whatever header, is the anonymous user.
+func NewOpenAuthenticator() *Authenticator { return &Authenticator{open: true} }
+
 // Authenticate reads the Authorization header. It returns ErrNoCredentials,
 // ErrInvalidCredentials, or the error of a review that got no answer.
 func (a *Authenticator) Authenticate(ctx context.Context, header http.Header) (Identity, error) {
+	if a.open {
+		return Anonymous(), nil
+	}
 	value := header.Get("Authorization")
 	if value == "" {
 		return Identity{}, ErrNoCredentials
@@ -108,6 +117,9 @@ func Credential(header string) (string, bool) {
 
 // Token verifies one token.
 func (a *Authenticator) Token(ctx context.Context, token string) (Identity, error) {
+	if a.open {
+		return Anonymous(), nil
+	}
 	if token == AnonymousToken {
 		if !a.options.Anonymous {
 			return Identity{}, ErrInvalidCredentials
