@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"image.alauda.io/registry/pkg/registry/auth"
+	"image.alauda.io/registry/pkg/registry/auth/authtest"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -106,5 +107,30 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 	}
 	if !results["allowed"] || !results["denied"] || !results["error"] {
 		t.Errorf("counted %v", results)
+	}
+}
+
+// What the platform says of its identity provider may be incomplete; the registry starts all
+// the same.
+//
+// Behaviour 58.
+func TestAnIncompleteIdentityProviderKeepsNobodyFromPulling(t *testing.T) {
+	for what, test := range map[string]struct {
+		settings string
+		status   int
+	}{
+		"no client":       {`issuerurl: "https://issuer.test"`, 401},
+		"plain HTTP":      {`issuerurl: "http://issuer.test", clientid: x`, 401},
+		"a CA to come":    {`issuerurl: "https://issuer.test", clientid: x, cafile: /does/not/exist`, 503},
+		"nobody is there": {`issuerurl: "https://127.0.0.1:1", clientid: x`, 503},
+	} {
+		e := start(t, "ALAUDA=, auth: {oidc: {"+test.settings+"}}")
+		e.get("/v2/").want(200)
+		_, issuer, _ := strings.Cut(test.settings, `"`)
+		issuer, _, _ = strings.Cut(issuer, `"`)
+		foreign := authtest.JWT(map[string]any{"iss": issuer})
+		if answer := e.do(call{method: "GET", path: "/v2/", token: foreign}); answer.StatusCode != test.status {
+			t.Errorf("%s: status %d, want %d", what, answer.StatusCode, test.status)
+		}
 	}
 }

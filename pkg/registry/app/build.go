@@ -96,7 +96,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 		TokenTTL: c.Alauda.Auth.Cache.TokenTTL, TokenFailureTTL: c.Alauda.Auth.Cache.TokenFailureTTL,
 		AllowTTL: c.Alauda.Auth.Cache.AllowTTL, DenyTTL: c.Alauda.Auth.Cache.DenyTTL,
 	}
-	if authOptions.OIDC, err = identityProvider(c.Alauda.Auth.OIDC, deps.Now, metrics); err != nil {
+	if authOptions.OIDC, err = identityProvider(c.Alauda.Auth.OIDC, deps, metrics); err != nil {
 		return nil, err
 	}
 	authenticator, err := newAuthenticator(c, deps.Reviewer, authOptions)

@@ -92,25 +92,29 @@ type Verifier struct {
 	options    Options
 	algorithms []jose.SignatureAlgorithm
 	keys       *keySet
+	issuer     *issuer
 }
 
 var _ auth.Verifier = (*Verifier)(nil)
 
-// New returns a Verifier. It fails for wrong options and for a CA file that cannot be
-// read; the issuer is not asked.
+// New returns a Verifier. It fails for wrong options; the issuer is not asked, and the CA
+// file may come later.
 func New(options Options) (*Verifier, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
 	issuer := &issuer{url: options.IssuerURL, caFile: options.CAFile}
-	if _, err := issuer.client(); err != nil {
-		return nil, err
-	}
-	v := &Verifier{options: options, keys: &keySet{fetch: issuer.keys, now: options.Now}}
+	v := &Verifier{options: options, issuer: issuer, keys: &keySet{fetch: issuer.keys, now: options.Now}}
 	for _, name := range options.SigningAlgs {
 		v.algorithms = append(v.algorithms, jose.SignatureAlgorithm(name))
 	}
 	return v, nil
+}
+
+// CheckCA tells whether the CA file can be used at the moment.
+func (v *Verifier) CheckCA() error {
+	_, err := v.issuer.client()
+	return err
 }
 
 // Issuer implements auth.Verifier.
