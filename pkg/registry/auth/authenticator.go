@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -137,13 +136,9 @@ func (a *Authenticator) Token(ctx context.Context, token string) (Identity, erro
 }
 
 func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, error) {
-	parsed, isJWT := parseClaims(token)
-	audiences := []string(nil)
-	if isJWT && a.options.Audience != "" && parsed.has(a.options.Audience) {
-		audiences = []string{a.options.Audience}
-	}
+	// Whatever else the answer depends on is written in the token itself.
 	sum := sha256.Sum256([]byte(token))
-	key := hex.EncodeToString(sum[:]) + strings.Join(audiences, " ")
+	key := string(sum[:])
 	for _, known := range []*cache[TokenResult]{a.cache, a.failures} {
 		if result, ok := known.get(key); ok {
 			a.observeCache(ResultHit)
@@ -151,6 +146,11 @@ func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, 
 		}
 	}
 	a.observeCache(ResultMiss)
+	parsed, isJWT := parseClaims(token)
+	audiences := []string(nil)
+	if isJWT && a.options.Audience != "" && parsed.has(a.options.Audience) {
+		audiences = []string{a.options.Audience}
+	}
 	result, err := shared(ctx, &a.flight, key, func(ctx context.Context) (TokenResult, error) {
 		return a.ask(ctx, token, parsed, audiences, key)
 	})
@@ -175,6 +175,7 @@ func (a *Authenticator) ask(ctx context.Context, token string, parsed claims, au
 		audiences = nil // what the provider's claims say of Secrets means nothing here
 	}
 	result.Identity.PullOnly = result.Authenticated && len(audiences) > 0 && parsed.Kubernetes.Secret.Name != ""
+	result.Identity.sum = result.Identity.key()
 	now, ttl := a.options.Now(), a.options.TokenFailureTTL
 	outcome, kept := ResultDenied, a.failures
 	if result.Authenticated {

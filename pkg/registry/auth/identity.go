@@ -25,6 +25,9 @@ type Identity struct {
 	// PullOnly is set for managed pull credentials: tokens for the registry's own
 	// audience that are bound to a Secret.
 	PullOnly bool
+
+	// sum is what key returns, computed once for an identity that is kept.
+	sum string
 }
 
 // Anonymous is the identity of callers without credentials.
@@ -37,6 +40,9 @@ func (i Identity) IsAnonymous() bool { return i.Username == anonymousUser }
 
 // key distinguishes identities in the access cache.
 func (i Identity) key() string {
+	if i.sum != "" {
+		return i.sum
+	}
 	raw, err := json.Marshal(i) // maps are written in key order
 	if err != nil {
 		return ""

@@ -176,3 +176,22 @@ func TestPullThroughFollowsTheVariablesOfTheOperator(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestAFileSystemHasNothingToRedirectTo(t *testing.T) {
+	for name, test := range map[string]struct {
+		settings string
+		want     bool
+	}{
+		"file system":                   {"storage: {filesystem: {}}", true},
+		"file system behind middleware": {"storage: {filesystem: {}}\nmiddleware: {storage: [{name: redirect, options: {baseurl: 'https://cdn.test'}}]}", false},
+		"memory":                        {"storage: {inmemory: {}}", false},
+	} {
+		c, _, err := Parse([]byte("version: 0.1\n" + test.settings + "\nalauda: {server: {addr: registry.test}}\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := c.RedirectDisabled(); got != test.want {
+			t.Errorf("%s: redirects disabled %t, want %t", name, got, test.want)
+		}
+	}
+}

@@ -112,7 +112,7 @@ func TestVariableOfTheDriverReplacesTheSection(t *testing.T) {
 		t.Errorf("place %s", place)
 	}
 	t.Setenv("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")
-	if c, _, err = Parse([]byte(storageYAML(`{filesystem: {}}`))); err != nil || !c.RedirectDisabled() {
+	if c, _, err = Parse([]byte(storageYAML(`{inmemory: {}}`))); err != nil || !c.RedirectDisabled() {
 		t.Errorf("more specific variables come after it: %v", err)
 	}
 }

@@ -158,10 +158,12 @@ func (c *Config) ReadOnly() bool {
 	return enabled
 }
 
-// RedirectDisabled tells whether storage.redirect.disable is set.
+// RedirectDisabled tells whether storage.redirect.disable is set, or nothing is there to redirect
+// to: a file system has no addresses, unless a middleware gives it some.
 func (c *Config) RedirectDisabled() bool {
 	disabled, _ := c.Configuration.Storage["redirect"]["disable"].(bool)
-	return disabled
+	name, err := c.StorageDriver()
+	return disabled || err == nil && name == "filesystem" && len(c.Configuration.Middleware["storage"]) == 0
 }
 
 // ignored lists sections that are accepted and have no effect.
