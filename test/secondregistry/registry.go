@@ -24,7 +24,8 @@ import (
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // the storage that is used below
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // for Options.Directory
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"   // the storage otherwise
 	"github.com/sirupsen/logrus"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	Realm string
 	// Anonymous lets everybody have a token, too; only with Tokens.
 	Anonymous bool
+	// Directory keeps the content in files below it instead of in memory.
+	Directory string
 	// Address is where to listen, 127.0.0.1:0 when empty.
 	Address string
 }
@@ -85,6 +88,10 @@ func Start(t testing.TB, options Options) *Registry {
 		},
 		"delete": configuration.Parameters{"enabled": true},
 	}}
+	if options.Directory != "" {
+		delete(config.Storage, "inmemory")
+		config.Storage["filesystem"] = configuration.Parameters{"rootdirectory": options.Directory}
+	}
 	config.Log.Level, config.Log.AccessLog.Disabled = "fatal", true
 	// Sparse indexes can be pushed, too.
 	config.Validation.Manifests.Indexes.Platforms = "none"

@@ -63,6 +63,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "%s\nRun '%s --help' for usage.\n", err, component)
 		return exitUsage
+	case errors.Is(err, errProblems):
+		fmt.Fprintf(stderr, "%s: %s\n", component, err)
+		return exitProblems
 	case errors.Is(err, errRefused):
 		fmt.Fprintf(stderr, "%s: %s\n", component, err)
 		return exitRefused
@@ -91,8 +94,9 @@ service account of the Pod.
 With one of the flags below it does that work on the storage and ends. Flags may be
 written with one dash or with two.
 
-Exit codes: 0 ended on request or done, 1 error, 2 wrong usage, 4 refused because it is
-not sure that only unused data would be deleted.`,
+Exit codes: 0 ended on request or done, 1 error, 2 wrong usage, 3 -restore-mode found
+problems that are still there, 4 refused because it is not sure that only unused data
+would be deleted.`,
 		Example: `  image-registry
   image-registry /etc/image-registry/config.yml
   image-registry -prune=check

@@ -1,13 +1,39 @@
 package app
 
 import (
+	"bufio"
 	"context"
-	"fmt"
+	"errors"
+	"time"
 
 	"image.alauda.io/registry/pkg/registry/config"
+	"image.alauda.io/registry/pkg/registry/recovery"
+	"image.alauda.io/registry/pkg/registry/store"
 )
 
-// runList lists what the storage holds.
-func runList(_ context.Context, _ *config.Config, _ *modes, _ output) error {
-	return fmt.Errorf("%w: listing is not in this version", errUsage)
+// runList lists what the storage holds. It asks nobody but the storage and writes nothing.
+func runList(ctx context.Context, c *config.Config, m *modes, to output) error {
+	log := modeLog(c)
+	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+	storage, err := openStorage(ctx, c)
+	if err != nil {
+		return err
+	}
+	blobs, err := store.New(ctx, storage, store.Options{ReadOnly: true, Now: time.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriter(to.out)
+	lister := recovery.Lister{Store: blobs, Output: buffered, Problems: to.problems}
+	switch {
+	case m.listRepositories:
+		err = lister.Repositories(ctx)
+	case m.listBlobs:
+		err = lister.Blobs(ctx)
+	case m.listManifests:
+		err = lister.Manifests(ctx)
+	default:
+		err = lister.ManifestsFrom(ctx, m.listManifestsFrom)
+	}
+	return errors.Join(err, buffered.Flush())
 }
