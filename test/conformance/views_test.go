@@ -216,6 +216,11 @@ func TestCatalogByCaller(t *testing.T) {
 				t.Errorf("who may see nothing sees %v", got)
 			}
 			e.do(call{method: "GET", path: "/v2/_catalog?n=5", token: "none"}).want(401)
+			list.Namespace = "ns05"
+			e.reviewer.Allow("system:anonymous", list)
+			if got := e.catalog("anonymous", 3); len(got) != 4 || got[0] != "ns05/app0" {
+				t.Errorf("nobody sees %v, want what is open to all", got)
+			}
 			if name == "followed" && e.api.Calls("StreamNames") != 0 {
 				t.Errorf("the image API was asked %d times for names", e.api.Calls("StreamNames"))
 			}

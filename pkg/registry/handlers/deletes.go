@@ -122,7 +122,7 @@ func (h *Handlers) reaches(req *request, canonical digest.Digest) (bool, error) 
 
 // parsed reads a stored manifest; nil when it is not there or not a manifest.
 func (h *Handlers) parsed(ctx context.Context, canonical digest.Digest) (*manifest.Manifest, error) {
-	raw, err := h.Store.Manifest(ctx, canonical)
+	raw, err := h.Store.ServedManifest(ctx, canonical, nil)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
 		return nil, nil
 	}

@@ -86,16 +86,20 @@ func (h *Handlers) readManifest(req *request, requested, canonical digest.Digest
 // clients skip a push when the manifest is there. By digest it may be one that no tag
 // protects, so one that is being deleted is absent then.
 func (h *Handlers) storedManifest(req *request, requested, canonical digest.Digest) ([]byte, string, error) {
+	var known *store.Info
 	if req.Method == http.MethodHead {
-		_, err := h.Store.Rely(req.Context(), canonical)
+		info, err := h.Store.Rely(req.Context(), canonical)
 		if errors.Is(err, store.ErrNotFound) && req.route.Digest != "" {
 			return nil, "", notStored(req, requested)
 		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, "", err
 		}
+		if err == nil {
+			known = &info
+		}
 	}
-	raw, err := h.Store.Manifest(req.Context(), canonical)
+	raw, err := h.Store.ServedManifest(req.Context(), canonical, known)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, "", notStored(req, requested)
 	}
@@ -141,7 +145,7 @@ func (h *Handlers) childManifest(req *request, child digest.Digest) ([]byte, err
 	canonical, err := req.scope.Manifest(req.Context(), child)
 	if err == nil {
 		var raw []byte
-		if raw, err = h.Store.Manifest(req.Context(), canonical); err == nil {
+		if raw, err = h.Store.ServedManifest(req.Context(), canonical, nil); err == nil {
 			return raw, nil
 		}
 	}

@@ -116,6 +116,7 @@ type Store struct {
 	touches   *touches
 	sessions  *sessions
 	aliases   *tagAliases
+	manifests *manifestCache
 }
 
 // New puts a Store on a driver. Nothing is read or written.
@@ -129,7 +130,7 @@ func New(ctx context.Context, storageDriver driver.StorageDriver, options Option
 	}
 	return &Store{
 		driver: storageDriver, namespace: namespace, options: options,
-		touches: newTouches(), sessions: newSessions(), aliases: newTagAliases(),
+		touches: newTouches(), sessions: newSessions(), aliases: newTagAliases(), manifests: newManifestCache(maxManifestBytes),
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package streams
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -183,4 +184,41 @@ func TestViewKeepsWhatRequestsNeed(t *testing.T) {
 	if view.bytes < int64(len(digest)) {
 		t.Errorf("size %d", view.bytes)
 	}
+}
+
+// The estimate that bounds the views is near what they take.
+func TestSizeOfViews(t *testing.T) {
+	if testing.Short() {
+		t.Skip("looks at the memory of the process")
+	}
+	const tags, copies = 2000, 20
+	full := &imagev1.ImageStream{ObjectMeta: metadataOf("team", "app", "u", "1").ObjectMeta}
+	build := func() *View {
+		full.Status.Tags = nil
+		for i := range tags {
+			digest := fmt.Sprintf("sha256:%064d", i)
+			full.Status.Tags = append(full.Status.Tags, imagev1.NamedTagEventList{Tag: fmt.Sprint("v", i), Items: []imagev1.TagEvent{
+				{Image: digest, DockerImageReference: "image-registry.image-registry-system.svc:5000/team/app@" + digest},
+			}})
+		}
+		return newView(full)
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	before, estimated, views := heap(), int64(0), make([]*View, copies)
+	for i := range views {
+		views[i] = build()
+		estimated += views[i].bytes
+	}
+	full.Status.Tags = nil
+	taken := heap() - before
+	t.Logf("%d bytes estimated, %d taken", estimated, taken)
+	if taken > estimated*3/2 || taken < estimated/2 {
+		t.Errorf("views take %d bytes, the estimate is %d", taken, estimated)
+	}
+	runtime.KeepAlive(views)
 }

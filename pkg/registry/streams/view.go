@@ -72,6 +72,7 @@ func newView(full *imagev1.ImageStream) *View {
 			v.bytes += specTagBytes + int64(len(tag.Name))
 		}
 	}
+	stream.Status.Tags = make([]imagev1.NamedTagEventList, 0, len(full.Status.Tags))
 	for _, list := range full.Status.Tags {
 		if len(list.Items) > 0 {
 			stream.Status.Tags = append(stream.Status.Tags, v.history(list))
@@ -83,7 +84,7 @@ func newView(full *imagev1.ImageStream) *View {
 		v.tags = append(v.tags, list.Tag)
 	}
 	slices.Sort(v.images)
-	v.images = slices.Clip(slices.Compact(v.images))
+	v.images = slices.Clone(slices.Compact(v.images))
 	return v
 }
 
