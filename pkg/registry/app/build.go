@@ -153,6 +153,7 @@ func Build(ctx context.Context, c *config.Config, deps Dependencies) (*Registry,
 		threshold = check.Threshold
 	}
 	health := server.NewHealth(threshold)
+	health.Changed = storageLog(deps.Log)
 	serverOptions, certificate, err := serverOptions(c, deps.Log, metrics)
 	if err != nil {
 		return nil, err

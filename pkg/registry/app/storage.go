@@ -9,6 +9,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
+	"go.uber.org/zap"
 )
 
 // openStorage makes the configured driver with its middleware. Nothing is asked yet, so a
@@ -39,4 +40,16 @@ func digestCache(c *config.Config, deps Dependencies, metrics *server.Metrics) (
 		options.TTL = 0
 	}
 	return digestcache.New(options)
+}
+
+// storageLog tells administrators why the registry is not ready. The answer of the probe
+// only says that it is not, because anybody may ask it.
+func storageLog(log *zap.Logger) func(error) {
+	return func(err error) {
+		if err != nil {
+			log.Error("the storage does not work", zap.Error(err))
+			return
+		}
+		log.Info("the storage works again")
+	}
 }

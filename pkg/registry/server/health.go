@@ -18,6 +18,10 @@ const checkTimeout = 5 * time.Second
 // Health knows whether the process is alive and ready. A failing check changes nothing
 // but the answer of the readiness probe.
 type Health struct {
+	// Changed hears when the result of the check becomes another one, nil for a good one.
+	// It is set before the first check.
+	Changed func(err error)
+
 	threshold int
 	ending    atomic.Bool
 
@@ -72,13 +76,17 @@ func bounded(ctx context.Context, hanging chan struct{}, check func(context.Cont
 // Report takes the result of one check.
 func (h *Health) Report(err error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	changed := (err == nil) != (h.lastErr == nil) || err != nil && h.failures == 0
 	h.lastErr = err
 	if err == nil {
 		h.failures, h.checked = 0, true
-		return
+	} else {
+		h.failures++
 	}
-	h.failures++
+	h.mu.Unlock()
+	if changed && h.Changed != nil {
+		h.Changed(err)
+	}
 }
 
 // ShutDown makes the process not ready for good.
