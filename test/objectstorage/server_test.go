@@ -27,7 +27,7 @@ import (
 
 const (
 	accessKey = "0123456789"
-	secretKey = "@secret: of the #tests"
+	secretKey = "@secret: of/the+tests#1"
 	bucket    = "images"
 )
 
@@ -245,6 +245,13 @@ func eventually(t testing.TB, what string, check func() error) {
 		case <-ticker.C:
 		}
 	}
+}
+
+func tlsOf(t *testing.T, certificate, key string) *tls.Config {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	must(t, err)
+	return &tls.Config{Certificates: []tls.Certificate{pair}}
 }
 
 // parameters are the options of the driver, path style as the operator sets it.
