@@ -162,47 +162,47 @@ func TestClockThatJumps(t *testing.T) {
 	e.do(call{method: "PUT", path: location + "&digest=" + digestOf([]byte("xx"))}).want(201)
 }
 
-// failing is a storage whose writes fail with an error of the system.
-type failing struct {
+// fullDisk is a storage whose writes fail with an error of the system.
+type fullDisk struct {
 	driver.StorageDriver
 	cause atomic.Pointer[syscall.Errno]
 }
 
-func (f *failing) err() error {
+func (f *fullDisk) err() error {
 	if cause := f.cause.Load(); cause != nil {
 		return driver.Error{DriverName: "test", Detail: *cause}
 	}
 	return nil
 }
 
-func (f *failing) PutContent(ctx context.Context, path string, content []byte) error {
+func (f *fullDisk) PutContent(ctx context.Context, path string, content []byte) error {
 	if err := f.err(); err != nil {
 		return err
 	}
 	return f.StorageDriver.PutContent(ctx, path, content)
 }
 
-func (f *failing) Move(ctx context.Context, from, to string) error {
+func (f *fullDisk) Move(ctx context.Context, from, to string) error {
 	if err := f.err(); err != nil {
 		return err
 	}
 	return f.StorageDriver.Move(ctx, from, to)
 }
 
-func (f *failing) Writer(ctx context.Context, path string, appended bool) (driver.FileWriter, error) {
+func (f *fullDisk) Writer(ctx context.Context, path string, appended bool) (driver.FileWriter, error) {
 	if err := f.err(); err != nil {
 		return nil, err
 	}
 	writer, err := f.StorageDriver.Writer(ctx, path, appended)
-	return &failingWriter{writer, f}, err
+	return &fullWriter{writer, f}, err
 }
 
-type failingWriter struct {
+type fullWriter struct {
 	driver.FileWriter
-	storage *failing
+	storage *fullDisk
 }
 
-func (w *failingWriter) Write(p []byte) (int, error) {
+func (w *fullWriter) Write(p []byte) (int, error) {
 	if err := w.storage.err(); err != nil {
 		return 0, err
 	}
@@ -214,7 +214,7 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 func TestFullAndReadOnlyDisk(t *testing.T) {
 	for _, cause := range []syscall.Errno{syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT} {
 		t.Run(cause.Error(), func(t *testing.T) {
-			storage := &failing{StorageDriver: inmemory.New()}
+			storage := &fullDisk{StorageDriver: inmemory.New()}
 			e := startOn(t, storage)
 			raw := e.pushImage(repo, "v1", "x")
 			next := e.image(repo, "next")
