@@ -12,12 +12,17 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// files hold the limit, below the root of the file system.
-var files = []string{"sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"}
+// hierarchies are the mounts of control groups with the file of the limit, version 2 and 1, and how
+// lines of /proc/self/cgroup for them begin after the number.
+var hierarchies = []struct{ mount, file, controller string }{
+	{"sys/fs/cgroup", "memory.max", ""},
+	{"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory"},
+}
 
 // unlimited is above every memory there is; version 1 writes such a number where there is no limit.
 const unlimited = 1 << 50
@@ -34,18 +39,49 @@ func Apply() int64 {
 	return limit
 }
 
-// fromContainer returns nine tenths of the container's limit, 0 without one.
+// fromContainer returns nine tenths of the container's limit, 0 without one. A container normally sees
+// its own group as the root; where it sees the groups of the machine, its own is named by the kernel,
+// and the limit of every group above it, for example that of the Pod, holds too.
 func fromContainer(root string) int64 {
-	for _, file := range files {
-		raw, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil {
-			continue
+	lowest := int64(0)
+	for _, hierarchy := range hierarchies {
+		for directory := ownGroup(root, hierarchy.controller); ; directory = filepath.Dir(directory) {
+			limit := read(filepath.Join(root, hierarchy.mount, directory, hierarchy.file))
+			if limit > 0 && (lowest == 0 || limit < lowest) {
+				lowest = limit
+			}
+			if directory == "/" {
+				break
+			}
 		}
-		limit, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
-		if err != nil || limit <= 0 || limit > unlimited {
-			return 0
-		}
-		return limit / 10 * 9
 	}
-	return 0
+	return lowest / 10 * 9
+}
+
+// ownGroup finds the group of this process; "/" when it is the root or not known.
+func ownGroup(root, controller string) string {
+	raw, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	if err != nil {
+		return "/"
+	}
+	for line := range strings.Lines(string(raw)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 && slices.Contains(strings.Split(parts[1], ","), controller) {
+			return filepath.Clean("/" + parts[2])
+		}
+	}
+	return "/"
+}
+
+// read returns a limit, 0 when there is none.
+func read(file string) int64 {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	limit, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
+	if err != nil || limit <= 0 || limit > unlimited {
+		return 0
+	}
+	return limit
 }
