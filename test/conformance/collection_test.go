@@ -499,7 +499,7 @@ func TestPushesDuringCollectionsStayPullable(t *testing.T) {
 		var group sync.WaitGroup
 		accepted := make([]bool, len(lost))
 		for i := range lost {
-			group.Go(func() { accepted[i] = pushAgain(replicas[1+i%2], lost[i], i, round) })
+			group.Go(func() { accepted[i] = pushOldContent(replicas[1+i%2], lost[i], i, round) })
 		}
 		group.Wait()
 		if report := s.ended(location); report.State != gc.StateSucceeded {
@@ -527,9 +527,9 @@ func TestPushesDuringCollectionsStayPullable(t *testing.T) {
 	}
 }
 
-// pushAgain pushes an image as a client does that asks before it uploads, and tells
+// pushOldContent pushes an image as a client does that asks before it uploads, and tells
 // whether the registry accepted it. A collector may make it repeat blobs, or the whole.
-func pushAgain(s *site, raw []byte, i, round int) bool {
+func pushOldContent(s *site, raw []byte, i, round int) bool {
 	text := fmt.Sprintf("content %d", i)
 	config := []byte(fmt.Sprintf(`{"architecture":"amd64","os":"linux","author":%q}`, text))
 	for range 3 {
