@@ -97,16 +97,19 @@ func (e *env) pulls(repo, reference string, raw []byte) {
 }
 
 // blobDigests are the config and the layers of an image.
-func blobDigests(t testing.TB, raw []byte) (digests []string) {
+func blobDigests(t testing.TB, raw []byte) []string {
+	t.Helper()
+	_, blobs := named(t, raw)
+	return blobs
+}
+
+func parsedManifest(t testing.TB, raw []byte) *manifest.Manifest {
 	t.Helper()
 	parsed, err := manifest.Parse(raw, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, blob := range parsed.Stored() {
-		digests = append(digests, blob.Digest.String())
-	}
-	return digests
+	return parsed
 }
 
 func noWait(context.Context, time.Duration) error { return nil }
