@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/auth/authtest"
 	"image.alauda.io/registry/pkg/registry/imageapi/imageapitest"
 	"image.alauda.io/registry/pkg/registry/tracing"
+	"image.alauda.io/registry/test/secondregistry"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
@@ -79,7 +81,7 @@ type overheard struct {
 	spans      *tracetest.SpanRecorder
 }
 
-func startOverheard(t *testing.T, storage driver.StorageDriver) *overheard {
+func startOverheard(t *testing.T, storage driver.StorageDriver, settings ...string) *overheard {
 	t.Helper()
 	w := &overheard{log: &recorder{}, audit: &recorder{}, spans: tracetest.NewSpanRecorder()}
 	w.env = startWith(t, storage, func(d *app.Dependencies) {
@@ -92,7 +94,7 @@ func startOverheard(t *testing.T, storage driver.StorageDriver) *overheard {
 		}
 		d.Tracing = tracing.New(sdktrace.WithSpanProcessor(w.spans))
 		d.Signatures = d.API.(*imageapitest.API)
-	}, "HTTP=", "ALAUDA=, metrics: {secret: metrics-secret}")
+	}, append([]string{"ALAUDA=, metrics: {secret: metrics-secret}"}, settings...)...)
 	return w
 }
 
@@ -174,6 +176,63 @@ func TestSecretsAreInNoOutput(t *testing.T) {
 		t.Fatalf("%d spans and the log %s", len(w.spans.Ended()), w.log.String())
 	}
 	for _, secret := range secrets {
+		if i := strings.Index(everything, secret); i >= 0 {
+			t.Errorf("%q is in …%s", secret, everything[max(0, i-300):i+len(secret)])
+		}
+	}
+}
+
+// Behaviour 95.
+func TestLoginsForOtherRegistriesAreInNoOutput(t *testing.T) {
+	source := secondregistry.Start(t, secondregistry.Options{TLS: true, Tokens: true, Users: map[string]string{"robot": "source-password", "wrong": "x"}})
+	w := startOverheard(t, inmemory.New(), through("cadirs: ['"+trustOf(t, source)+"']"))
+	w.api.AddSecret("team", login("old", source.Host, "robot", "expired-password"))
+	w.api.AddSecret("team", login("pull", source.Host, "robot", "source-password"))
+	layer := []byte("the layer of the source")
+	image := source.PushImage(t, "library/app", "v1", secondregistry.Image{Layers: [][]byte{layer}})
+	w.add(imported{repository: "team/app", tag: "v1", source: source, path: "library/app", image: image})
+	// The storage of downloads is elsewhere, and its addresses are signed.
+	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) { answer.WriteHeader(http.StatusForbidden) }))
+	defer elsewhere.Close()
+	source.Forget()
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	w.get("/v2/team/app/manifests/v1", "traceparent", parent).want(200)
+	w.get("/v2/team/app/blobs/"+digestOf(layer), "traceparent", parent).want(200)
+	for _, request := range source.Requests() {
+		if got := request.Header.Get("traceparent"); strings.Contains(request.Path, "/v2/library") && got == "" {
+			t.Errorf("%s %s carries no trace", request.Method, request.Path)
+		}
+	}
+	source.Answer("GET", "/v2/library/app/blobs/*", func(answer http.ResponseWriter, r *http.Request) {
+		http.Redirect(answer, r, elsewhere.URL+"/hidden-path?X-Amz-Signature=presigned-signature", http.StatusTemporaryRedirect)
+	})
+	w.get("/v2/team/app/blobs/" + image.Digest.String())
+	config := digestOf(layer)
+	for _, digest := range []string{config, image.Digest.String()} {
+		w.get("/v2/team/app/blobs/"+digest, "Range", "bytes=0-1")
+	}
+	w.Close()
+	w.registry.PullThrough.Stop()
+	upstream := 0
+	for _, line := range w.log.lines(t) {
+		if line["upstream"] == source.Host {
+			upstream++
+		}
+	}
+	if upstream < 2 {
+		t.Errorf("%d lines name the source: %s", upstream, w.log.String())
+	}
+	below := 0
+	for _, span := range w.spans.Ended() {
+		if strings.HasPrefix(span.Name(), "registry ") && span.SpanContext().TraceID().String() == parent[3:35] {
+			below++
+		}
+	}
+	if below == 0 {
+		t.Error("no span of a request to the source is in the client's trace")
+	}
+	everything := w.everything()
+	for _, secret := range []string{"source-password", "expired-password", base64.StdEncoding.EncodeToString([]byte("robot:source-password")), "presigned-signature", "hidden-path"} {
 		if i := strings.Index(everything, secret); i >= 0 {
 			t.Errorf("%q is in …%s", secret, everything[max(0, i-300):i+len(secret)])
 		}

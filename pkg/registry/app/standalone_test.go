@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,5 +188,58 @@ func TestNoAuthenticationIsRefusedBesideACluster(t *testing.T) {
 			t.Errorf("%s, allowed: code %d, %s", what, code, stderr.String())
 		}
 		t.Setenv("REGISTRY_ALAUDA_ALLOWNOAUTH", "false")
+	}
+}
+
+// A span of the storage engine belongs to the trace of the request that made it, and what is
+// left at the end is sent.
+func TestTracesReachACollector(t *testing.T) {
+	outside(t)
+	var mu sync.Mutex
+	var received []byte
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		raw, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		received = append(received, raw...)
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stop := served(t, noAuthConfig(t, t.TempDir(), address), address)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/v2/team/app/blobs/uploads/?digest=sha256:"+strings.Repeat("0", 64)+"&_state=hidden", strings.NewReader("abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	r.Header.Set("Authorization", "Bearer hidden")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	trace := []byte{0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c}
+	if spans := bytes.Count(received, trace); spans < 2 {
+		t.Errorf("%d spans of the client's trace, want those of the request and of the storage", spans)
+	}
+	for text, want := range map[string]bool{"POST blob-upload": true, "Writer": true, "image-registry": true, "hidden": false} {
+		if bytes.Contains(received, []byte(text)) != want {
+			t.Errorf("%q is in what was sent: %t, want %t", text, !want, want)
+		}
 	}
 }

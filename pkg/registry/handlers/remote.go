@@ -15,6 +15,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -27,6 +28,7 @@ func wish(ctx context.Context, scope *membership.Scope, r *http.Request, tag str
 	}
 	return pullthrough.Request{
 		Name: scope.Name(), Stream: stream, Layers: scope.Layers, Tag: tag, Digest: d, Passed: r.Header.Values(pullthrough.HeaderPassed),
+		Trace: trace.SpanContextFromContext(ctx),
 	}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/apierror"
 	"image.alauda.io/registry/pkg/registry/store"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -108,7 +109,7 @@ func (s *Service) share(r *Request, layers *imagev1.ImageStreamLayers, list []so
 
 // run downloads a blob and tells everybody who waits.
 func (s *Service) run(d *download, key string, r Request, layers *imagev1.ImageStreamLayers, list []source) {
-	ctx, cancel := context.WithCancel(s.base)
+	ctx, cancel := context.WithCancel(trace.ContextWithSpanContext(s.base, r.Trace))
 	defer cancel()
 	info, err := s.keep(ctx, cancel, d, &r, layers, list)
 	select {

@@ -11,6 +11,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -66,11 +67,12 @@ func (s *Service) Manifest(ctx context.Context, r Request) ([]byte, error) {
 }
 
 func (s *Service) fly(flight *manifestFlight, key string, r Request, list []source) {
-	flight.raw, flight.err = s.fetchManifest(s.base, &r, list)
+	ctx := trace.ContextWithSpanContext(s.base, r.Trace)
+	flight.raw, flight.err = s.fetchManifest(ctx, &r, list)
 	close(flight.done)
 	if flight.err == nil {
 		// Until the copy is there, others get these bytes.
-		s.keepManifest(s.base, &r, flight.raw)
+		s.keepManifest(ctx, &r, flight.raw)
 	}
 	s.manifests.mu.Lock()
 	defer s.manifests.mu.Unlock()

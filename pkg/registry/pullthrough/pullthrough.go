@@ -27,6 +27,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/opencontainers/go-digest"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -134,6 +135,9 @@ type Request struct {
 	Digest digest.Digest
 	// Passed are the registries that the question has passed (HeaderPassed).
 	Passed []string
+	// Trace is the span of the one who asks; what is fetched in the background for several
+	// belongs to the first of them.
+	Trace trace.SpanContext
 }
 
 // Service is the pull-through of one process. All methods may be used concurrently.
