@@ -56,12 +56,7 @@ func (h *Handlers) rememberedBlob(req *request) (served bool, err error) {
 	if !found {
 		return false, nil
 	}
-	if h.redirects(req) { // nobody would notice here that they are gone
-		_, err = h.Store.Stat(req.Context(), info.Digest)
-	}
-	if err == nil {
-		err = h.sendBlob(req, info)
-	}
+	err = h.sendBlob(req, info, true)
 	if errors.Is(err, store.ErrNotFound) {
 		h.Cache.Forget(info.Digest)
 		return false, nil
@@ -80,7 +75,7 @@ func blobHeader(req *request) http.Header {
 }
 
 func (h *Handlers) serveBlob(req *request, info store.Info) error {
-	err := h.sendBlob(req, info)
+	err := h.sendBlob(req, info, false)
 	if errors.Is(err, store.ErrNotFound) {
 		return blobUnknown(req.route.Name, req.route.Digest)
 	}
@@ -88,8 +83,9 @@ func (h *Handlers) serveBlob(req *request, info store.Info) error {
 }
 
 // sendBlob answers with stored bytes or with the way to them. store.ErrNotFound comes before
-// anything was sent.
-func (h *Handlers) sendBlob(req *request, info store.Info) error {
+// anything was sent. Whether bytes that are only remembered are there is looked at before a
+// client is sent away: nobody would notice here that they are gone.
+func (h *Handlers) sendBlob(req *request, info store.Info, remembered bool) error {
 	if matchesETag(req.Header.Values("If-None-Match"), req.route.Digest) {
 		blobHeader(req).Del("Content-Type")
 		req.w.WriteHeader(http.StatusNotModified)
@@ -102,6 +98,11 @@ func (h *Handlers) sendBlob(req *request, info store.Info) error {
 	}
 	if h.redirects(req) {
 		if address := h.elsewhere(req, info); address != "" {
+			if remembered {
+				if _, err := h.Store.Stat(req.Context(), info.Digest); err != nil {
+					return err
+				}
+			}
 			return redirect(req, info, address)
 		}
 	}
