@@ -48,6 +48,8 @@ type environment struct {
 	host string
 	// storage is the directory of the blobs.
 	storage string
+	// config is the file of its configuration.
+	config string
 }
 
 func start(t *testing.T) *environment {
@@ -75,6 +77,7 @@ alauda:
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	e.config = config
 	e.serveAt(t, config, "http://"+e.host, http.DefaultClient)
 	return e
 }
