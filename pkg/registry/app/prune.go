@@ -22,6 +22,9 @@ const mostPercent = 50
 // runPrune removes what nobody uses, in a process of its own beside a registry that takes
 // no writes.
 func runPrune(ctx context.Context, c *config.Config, m *modes, to output) error {
+	if c.NoAuth() {
+		return fmt.Errorf("%w: with auth: none there is no image API that says what is in use", errRefused)
+	}
 	log := modeLog(c)
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
 	storage, err := openStorage(ctx, c)
