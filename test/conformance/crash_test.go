@@ -303,12 +303,28 @@ func (e *env) consistent(where string, test crashCase, raw []byte, before map[st
 	switch got := e.get("/v2/team/app/manifests/" + digestOf(raw)); {
 	case got.StatusCode == 200 && bytes.Equal(got.body, raw):
 		e.wholeOf(where, raw)
+		e.recorded(where, raw, complete)
 	case complete || got.StatusCode != 404:
 		e.t.Errorf("%s: the digest has status %d: %s", where, got.StatusCode, got.body)
 	}
 	foreign := e.do(call{method: "GET", path: "/v2/elsewhere/app/manifests/" + digestOf(raw), token: otherToken})
 	if foreign.StatusCode != 404 {
 		e.t.Errorf("%s: another repository reads it: status %d", where, foreign.StatusCode)
+	}
+}
+
+// recorded checks that what can be read has an Image: a collector takes what has none.
+func (e *env) recorded(where string, raw []byte, complete bool) {
+	e.t.Helper()
+	must := []string{digestOf(raw)}
+	if complete {
+		children, _ := named(e.t, raw)
+		must = append(must, children...)
+	}
+	for _, d := range must {
+		if _, err := e.api.Image(e.t.Context(), d); err != nil {
+			e.t.Errorf("%s: %s can be read but has no Image: %v", where, d, err)
+		}
 	}
 }
 
