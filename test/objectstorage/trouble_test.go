@@ -34,7 +34,7 @@ func TestSlowAndFailingBackEnd(t *testing.T) {
 			front, r := troubled(t)
 			var n atomic.Int64
 			front.make(func(*http.Request) http.HandlerFunc {
-				if n.Add(1)%4 == 0 {
+				if n.Add(1)%10 == 0 {
 					return broken
 				}
 				return nil

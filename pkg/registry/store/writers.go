@@ -20,6 +20,10 @@ const (
 	writerRenewal = 15 * time.Second
 	writerLost    = 45 * time.Second
 	writerAge     = 2 * time.Minute
+
+	// releaseAttempts is how often the end of a writer is tried to be announced: what stays
+	// holds up the client's next request, and a single reset by an object store is common.
+	releaseAttempts = 3
 )
 
 // claim is the announcement of a writer in the storage. A session can be resumed on every
@@ -147,7 +151,11 @@ func (c *claim) end(ctx context.Context) {
 	if errors.Is(c.known(ctx), ErrUploadUnknown) {
 		path = c.session
 	}
-	_ = c.store.remove(ctx, path) // otherwise it ends by its age, or with old sessions
+	for range releaseAttempts { // otherwise it ends by its age, or with old sessions
+		if c.store.remove(ctx, path) == nil {
+			return
+		}
+	}
 }
 
 // dropStates removes the states of the hash that are ahead of the data. A process that died
