@@ -225,7 +225,11 @@ func TestMount(t *testing.T) {
 	mount(digestOf([]byte("none")), "team/source").want(202)
 	mount("sha256:bad", "team/source").want(202)
 	mount(own, "bad").want(202)
-	mount(own, "").want(202)
+	// Without a source the registry tries what it lately saw, but never what is not the caller's.
+	mount(own, "").want(201).header("Docker-Content-Digest", own)
+	e.get("/v2/elsewhere/source/blobs/"+foreign, "Authorization", "Bearer "+otherToken).want(200)
+	mount(foreign, "").want(202)
+	e.get("/v2/team/app/blobs/" + foreign).want(404)
 }
 
 // Ranges and conditions of blob reads.
