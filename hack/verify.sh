@@ -30,15 +30,15 @@ formatted() {
 }
 
 vetted() {
-  go vet -tags component,e2e ./... image.alauda.io/api/... image.alauda.io/client-go/... &&
+  go vet -tags component,e2e,clients ./... image.alauda.io/api/... image.alauda.io/client-go/... &&
     (cd hack/devcluster && GOWORK=off go vet ./...)
 }
 
 linted() {
   mkdir -p _output/bin
   (cd hack/tools && GOWORK=off go build -o ../../_output/bin/staticcheck honnef.co/go/tools/cmd/staticcheck) &&
-    go list -tags component,e2e ./... image.alauda.io/api/... | grep -v /openapi$ | # generated, and names deprecated core types
-      xargs _output/bin/staticcheck -tags component,e2e &&
+    go list -tags component,e2e,clients ./... image.alauda.io/api/... | grep -v /openapi$ | # generated, and names deprecated core types
+      xargs _output/bin/staticcheck -tags component,e2e,clients &&
     (cd hack/devcluster && GOWORK=off ../../_output/bin/staticcheck ./...)
 }
 
