@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,7 @@ type Authenticator struct {
 	// failures is apart, so that a flood of made-up tokens pushes out no good one.
 	failures *cache[TokenResult]
 	flight   singleflight.Group
+	gate     *gate
 	// open lets everybody in, also without credentials; see NewOpenAuthenticator.
 	open bool
 }
@@ -72,7 +74,7 @@ func NewAuthenticator(reviewer Reviewer, options Options) (*Authenticator, error
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	return &Authenticator{reviewer: reviewer, options: options, cache: newCache[TokenResult](tokenCacheSize, options.Now), failures: newCache[TokenResult](tokenCacheSize, options.Now)}, nil
+	return &Authenticator{reviewer: reviewer, options: options, cache: newCache[TokenResult](tokenCacheSize, options.Now), failures: newCache[TokenResult](tokenCacheSize, options.Now), gate: newGate()}, nil
 }
 
 // NewOpenAuthenticator returns an Authenticator for a registry without authentication:
@@ -119,6 +121,7 @@ func (a *Authenticator) Token(ctx context.Context, token string) (Identity, erro
 	if a.open {
 		return Anonymous(), nil
 	}
+	token = strings.TrimSpace(token) // as API servers do
 	if token == AnonymousToken {
 		if !a.options.Anonymous {
 			return Identity{}, ErrInvalidCredentials
@@ -135,6 +138,14 @@ func (a *Authenticator) Token(ctx context.Context, token string) (Identity, erro
 	return result.Identity, nil
 }
 
+// isToken tells whether a text can be a token. What is empty, or has white space or control
+// characters inside, is none: API servers stop reading there, so that one token would have
+// any number of spellings, each with claims that they and we read differently and with a
+// place of its own in the cache.
+func isToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f })
+}
+
 func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, error) {
 	// Whatever else the answer depends on is written in the token itself.
 	sum := sha256.Sum256([]byte(token))
@@ -146,12 +157,15 @@ func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, 
 		}
 	}
 	a.observeCache(ResultMiss)
+	if !isToken(token) {
+		return TokenResult{}, nil
+	}
 	parsed, isJWT := parseClaims(token)
 	audiences := []string(nil)
 	if isJWT && a.options.Audience != "" && parsed.has(a.options.Audience) {
 		audiences = []string{a.options.Audience}
 	}
-	result, err := shared(ctx, &a.flight, key, func(ctx context.Context) (TokenResult, error) {
+	result, err := shared(ctx, &a.flight, a.gate, key, func(ctx context.Context) (TokenResult, error) {
 		return a.ask(ctx, token, parsed, audiences, key)
 	})
 	return result, err
@@ -172,8 +186,9 @@ func (a *Authenticator) ask(ctx context.Context, token string, parsed claims, au
 		if result, err = a.verify(ctx, token); err != nil {
 			return TokenResult{}, err
 		}
-		audiences = nil // what the provider's claims say of Secrets means nothing here
 	}
+	// Also for what an identity provider verified, which may be another cluster: a pull
+	// credential stays one wherever it is shown.
 	result.Identity.PullOnly = result.Authenticated && len(audiences) > 0 && parsed.Kubernetes.Secret.Name != ""
 	result.Identity.sum = result.Identity.key()
 	now, ttl := a.options.Now(), a.options.TokenFailureTTL
@@ -214,13 +229,25 @@ func observe(options Options, kind, result string, start time.Time) {
 	}
 }
 
-// shared runs the question once for all callers who ask it now. The question does not
-// end with the first caller, so that one client that leaves does not fail the others.
-func shared[V any](ctx context.Context, flight *singleflight.Group, key string, ask func(context.Context) (V, error)) (V, error) {
+// shared runs the question once for all callers who ask it now, when the gate lets it
+// through. The question does not end with the first caller, so that one client that leaves
+// does not fail the others.
+func shared[V any](ctx context.Context, flight *singleflight.Group, gate *gate, key string, ask func(context.Context) (V, error)) (V, error) {
 	var none V
-	channel := flight.DoChan(key, func() (any, error) {
+	channel := flight.DoChan(key, func() (_ any, err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
 		defer cancel()
+		leave, err := gate.enter(ctx)
+		if err != nil {
+			return none, err
+		}
+		defer leave()
+		// A panic here would end the process: no request's recovery reaches this goroutine.
+		defer func() {
+			if reason := recover(); reason != nil {
+				err = fmt.Errorf("panic in a review: %v\n%s", reason, debug.Stack())
+			}
+		}()
 		return ask(ctx)
 	})
 	select {

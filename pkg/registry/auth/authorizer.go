@@ -18,7 +18,10 @@ type Authorizer struct {
 	reviewer Reviewer
 	options  Options
 	cache    *cache[Decision]
-	flight   singleflight.Group
+	// denials are apart, so that a flood of made-up names pushes out no permission.
+	denials *cache[Decision]
+	flight  singleflight.Group
+	gate    *gate
 }
 
 // NewAuthorizer returns an Authorizer that asks the reviewer.
@@ -26,30 +29,32 @@ func NewAuthorizer(reviewer Reviewer, options Options) (*Authorizer, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	return &Authorizer{reviewer: reviewer, options: options, cache: newCache[Decision](accessCacheSize, options.Now)}, nil
+	return &Authorizer{reviewer: reviewer, options: options, cache: newCache[Decision](accessCacheSize, options.Now), denials: newCache[Decision](accessCacheSize, options.Now), gate: newGate()}, nil
 }
 
 // Authorize decides one access. An error means that there was no answer.
 func (a *Authorizer) Authorize(ctx context.Context, identity Identity, attributes Attributes) (Decision, error) {
 	key := identity.key() + attributes.key()
-	if decision, ok := a.cache.get(key); ok {
-		a.observeCache(ResultHit)
-		return decision, nil
+	for _, known := range []*cache[Decision]{a.cache, a.denials} {
+		if decision, ok := known.get(key); ok {
+			a.observeCache(ResultHit)
+			return decision, nil
+		}
 	}
 	a.observeCache(ResultMiss)
-	return shared(ctx, &a.flight, key, func(ctx context.Context) (Decision, error) {
+	return shared(ctx, &a.flight, a.gate, key, func(ctx context.Context) (Decision, error) {
 		start := a.options.Now()
 		decision, err := a.reviewer.ReviewAccess(ctx, identity, attributes)
 		if err != nil {
 			observe(a.options, KindAccess, ResultError, start)
 			return Decision{}, fmt.Errorf("access review: %w", err)
 		}
-		ttl, outcome := a.options.DenyTTL, ResultDenied
+		ttl, outcome, kept := a.options.DenyTTL, ResultDenied, a.denials
 		if decision.Allowed {
-			ttl, outcome = a.options.AllowTTL, ResultAllowed
+			ttl, outcome, kept = a.options.AllowTTL, ResultAllowed, a.cache
 		}
 		observe(a.options, KindAccess, outcome, start)
-		a.cache.put(key, decision, a.options.Now().Add(ttl))
+		kept.put(key, decision, a.options.Now().Add(ttl))
 		return decision, nil
 	})
 }

@@ -3,8 +3,11 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -38,14 +41,26 @@ func Anonymous() Identity {
 // IsAnonymous tells whether the caller has no credentials.
 func (i Identity) IsAnonymous() bool { return i.Username == anonymousUser }
 
-// key distinguishes identities in the access cache.
+// key distinguishes identities in the access cache. Every text stands behind its length and
+// every list behind its number, so that no two identities write the same.
 func (i Identity) key() string {
 	if i.sum != "" {
 		return i.sum
 	}
-	raw, err := json.Marshal(i) // maps are written in key order
-	if err != nil {
-		return ""
+	var raw []byte
+	number := func(n int) { raw = binary.AppendUvarint(raw, uint64(n)) }
+	texts := func(list ...string) {
+		number(len(list))
+		for _, text := range list {
+			number(len(text))
+			raw = append(raw, text...)
+		}
+	}
+	texts(i.Username, i.UID, strconv.FormatBool(i.PullOnly))
+	texts(i.Groups...)
+	for _, name := range slices.Sorted(maps.Keys(i.Extra)) {
+		texts(name)
+		texts(i.Extra[name]...)
 	}
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:])

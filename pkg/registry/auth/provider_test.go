@@ -59,8 +59,14 @@ func TestIdentityProviderComesAfterTheCluster(t *testing.T) {
 		t.Errorf("the provider was asked %d times for what is none of its business", idp.asked)
 	}
 
-	// Claims of Secrets are the cluster's to make.
-	ask("its own", issued(2, map[string]any{"aud": ownAudience, "kubernetes.io": map[string]any{"secret": map[string]any{"name": "x"}}}), "jane", false)
+	ask("its own", issued(2, map[string]any{"aud": ownAudience}), "jane", false)
+	// The provider may be another cluster, whose pull credentials are no better than ours.
+	bound := issued(6, map[string]any{"aud": ownAudience, "kubernetes.io": map[string]any{"secret": map[string]any{"name": "x"}}})
+	for range 2 {
+		if got, err := authenticator.Token(t.Context(), bound); err != nil || got.Username != "jane" || !got.PullOnly {
+			t.Errorf("a pull credential of another cluster: %+v, %v", got, err)
+		}
+	}
 
 	short := issued(3, map[string]any{"exp": clock.Now().Add(20 * time.Second).Unix()})
 	ask("a token with 20 seconds left", short, "jane", false)
