@@ -75,7 +75,7 @@ func (s *Scope) neededBy(ctx context.Context, name string, image imagev1.ImageBl
 	if err != nil || !proven {
 		return needed, err
 	}
-	raw, err := s.store.Manifest(ctx, d)
+	raw, err := s.store.ServedManifest(ctx, d, nil)
 	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt) {
 		return nil, err
 	}

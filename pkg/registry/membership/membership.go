@@ -118,10 +118,11 @@ func (s *Scope) find(ctx context.Context, has func(*streams.View) bool) (bool, e
 	return has(view), nil
 }
 
-// Layers reads what the images of the stream consist of.
+// Layers reads what the images of the stream consist of. Others share the answer: nothing
+// of it may be changed.
 func (s *Scope) Layers(ctx context.Context) (*imagev1.ImageStreamLayers, error) {
 	if s.layers == nil {
-		layers, err := s.api.Layers(ctx, s.name)
+		layers, err := s.views.Layers(ctx, s.name)
 		s.layers = &answer[*imagev1.ImageStreamLayers]{layers, s.refusal(err)}
 	}
 	return s.layers.value, s.layers.err

@@ -38,12 +38,15 @@ const (
 	DefaultMaxSilence = 90 * time.Second
 	// readTimeout ends a read of the image API that nobody may wait for any more.
 	readTimeout = 15 * time.Second
+	// layersTimeout is that of an answer for which the image API reads every Image.
+	layersTimeout = 30 * time.Second
 )
 
 // API is what is read of the image API.
 type API interface {
 	Stream(ctx context.Context, name route.Name) (*imagev1.ImageStream, error)
 	StreamNames(ctx context.Context) ([]route.Name, error)
+	Layers(ctx context.Context, name route.Name) (*imagev1.ImageStreamLayers, error)
 }
 
 // Observer counts. All methods must be safe for concurrent use.
@@ -111,6 +114,7 @@ type Views struct {
 	kept    *kept
 	reads   *flights[route.Name, *View]
 	lists   *flights[struct{}, sortedNames]
+	layers  *flights[route.Name, *imagev1.ImageStreamLayers]
 }
 
 // New returns Views that know nothing yet. Nothing is asked before Run.
@@ -122,6 +126,7 @@ func New(options Options) (*Views, error) {
 	v := &Views{options: options, known: newKnown(options.Now, options.MaxSilence), kept: newKept(options.MaxBytes)}
 	v.reads = newFlights(v.read, v.keep)
 	v.lists = newFlights(v.list, nil)
+	v.layers = newFlights(v.readLayers, nil)
 	return v, nil
 }
 
@@ -142,6 +147,15 @@ func (v *Views) Fresh(ctx context.Context, name route.Name) (*View, error) {
 	v.options.Observer.ViewUsed(false)
 	view, _, err := v.reads.get(ctx, name, true)
 	return view, err
+}
+
+// Layers reads what the images of a stream consist of. Nothing of it is kept, because it
+// changes with Images, too; but those who ask at the same time share a read that began
+// after they asked. The answer of a large stream has megabytes, and whoever may read the
+// stream makes it be read with each digest that he invents.
+func (v *Views) Layers(ctx context.Context, name route.Name) (*imagev1.ImageStreamLayers, error) {
+	layers, _, err := v.layers.get(ctx, name, true)
+	return layers, err
 }
 
 // Bytes is the estimated size of all views.
@@ -175,6 +189,12 @@ func (v *Views) read(ctx context.Context, name route.Name) (*View, error) {
 		return nil, fmt.Errorf("image stream %s: %w", name, err)
 	}
 	return newView(stream), nil
+}
+
+func (v *Views) readLayers(ctx context.Context, name route.Name) (*imagev1.ImageStreamLayers, error) {
+	ctx, cancel := context.WithTimeout(ctx, layersTimeout)
+	defer cancel()
+	return v.options.API.Layers(ctx, name)
 }
 
 // keep takes the result of a read unless the stream was written meanwhile.
