@@ -285,6 +285,32 @@ func TestCatalogReviews(t *testing.T) {
 	e.do(call{method: "GET", path: "/v2/_catalog", token: "none-token"}).want(503, "UNAVAILABLE")
 }
 
+// One request for the catalog causes a bounded number of reviews, however many namespaces
+// there are in which the caller may see nothing; what he may see is still found.
+func TestCatalogOfManyForeignNamespaces(t *testing.T) {
+	const namespaces = 2500
+	e := startFollowing(t)
+	for namespace := range namespaces {
+		e.api.AddStream(&imagev1.ImageStream{ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprintf("ns%04d", namespace), Name: "app"}})
+	}
+	e.eventually("all streams are known", func() bool {
+		names, err := e.registry.Streams.Names(t.Context())
+		return err == nil && len(names.After("", 2*namespaces)) == namespaces
+	})
+	e.reviewer.AddToken("few-token", auth.Identity{Username: "few"})
+	for _, namespace := range []string{"ns0003", "ns2499"} {
+		e.reviewer.Allow("few", auth.Attributes{Verb: "list", Group: "image.alauda.io", Resource: "imagestreams", Namespace: namespace})
+	}
+	before := len(e.reviewer.AccessReviews())
+	e.do(call{method: "GET", path: "/v2/_catalog", token: "few-token"}).want(200)
+	if n := len(e.reviewer.AccessReviews()) - before; n > 1001 {
+		t.Errorf("%d reviews for one request", n)
+	}
+	if got, want := e.catalog("few-token", 100), []string{"ns0003/app", "ns2499/app"}; !slices.Equal(got, want) {
+		t.Errorf("the catalog is %v, want %v", got, want)
+	}
+}
+
 // Behaviour 45, from a view.
 func TestTagListsFromViews(t *testing.T) {
 	e := startFollowing(t)

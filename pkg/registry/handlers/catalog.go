@@ -18,6 +18,9 @@ const (
 	// catalogReviews bounds the reviews of namespaces that run at the same time, for all
 	// lists together: somebody who may see nothing causes one for each namespace.
 	catalogReviews = 10
+	// catalogNamespaces bounds the namespaces that one request looks at. Who may see nothing
+	// of twenty thousand gets short pages, each with a way on, and no request runs for minutes.
+	catalogNamespaces = 1000
 )
 
 // Catalog decides which namespaces a list of repositories shows to whom.
@@ -51,35 +54,43 @@ func (h *Handlers) catalog(req *request) error {
 		return imageapi.Unavailable(err)
 	}
 	var seen []string
+	next := ""
 	switch {
 	case p.size == 0:
 	case everything.Allowed:
 		seen = names.After(p.last, p.size+1)
 	default:
-		seen, err = h.Catalog.visible(ctx, req.identity, names, p)
+		seen, next, err = h.Catalog.visible(ctx, req.identity, names, p)
 	}
 	if err != nil {
 		return err
 	}
 	part, more := p.take(seen)
 	if more {
-		p.link(req, "/v2/_catalog", part[len(part)-1])
+		next = part[len(part)-1]
+	}
+	if next != "" {
+		p.link(req, "/v2/_catalog", next)
 	}
 	return writeJSON(req, http.StatusOK, "application/json", map[string]any{"repositories": part})
 }
 
 // visible returns the names behind p.last that the caller may see, namespace by namespace,
-// until one more than the page holds is found.
-func (c *Catalog) visible(ctx context.Context, identity auth.Identity, names streams.Names, p page) ([]string, error) {
-	var seen []string
-	for last := p.last; len(seen) <= p.size; {
+// until one more than the page holds is found. next is where to go on when it stopped for
+// the number of namespaces.
+func (c *Catalog) visible(ctx context.Context, identity auth.Identity, names streams.Names, p page) (seen []string, next string, err error) {
+	last := p.last
+	for looked := 0; len(seen) <= p.size; {
 		namespaces := names.NamespacesAfter(last, catalogReviews)
 		if len(namespaces) == 0 {
-			break
+			return seen, "", nil
+		}
+		if looked += len(namespaces); looked > catalogNamespaces {
+			return seen, last, nil
 		}
 		allowed, err := c.review(ctx, identity, namespaces)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		for i, namespace := range namespaces {
 			if allowed[i] {
@@ -88,7 +99,7 @@ func (c *Catalog) visible(ctx context.Context, identity auth.Identity, names str
 			last = max(last, streams.PastNamespace(namespace))
 		}
 	}
-	return seen, nil
+	return seen, "", nil
 }
 
 // ofNamespace returns names of one namespace that are greater than last.

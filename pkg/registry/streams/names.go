@@ -19,8 +19,8 @@ type Names interface {
 }
 
 // PastNamespace is a text that is greater than all names of a namespace and smaller than
-// those of the next ones.
-func PastNamespace(namespace string) string { return namespace + "/\xff" }
+// those of the next ones: "0" is what follows "/". It is no name itself.
+func PastNamespace(namespace string) string { return namespace + "0" }
 
 // Names returns the names of all streams: as the watch shows them while it is believed,
 // else from the API.
