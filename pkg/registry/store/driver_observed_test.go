@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -219,6 +220,115 @@ func TestAStorageThatHangsIsGivenUp(t *testing.T) {
 		t.Errorf("error of a write %v", err)
 	}
 }
+
+// Object stores and their proxies sometimes hang in single kinds of requests. Uploads ask
+// with contexts that do not end with their request, so nothing else would end them.
+func TestNoOperationOfAStorageThatHangsGoesOnForEver(t *testing.T) {
+	d := Observe(&hanging{}, ObserveOptions{Limit: 10 * time.Millisecond, Place: "here"})
+	ctx := t.Context()
+	for name, operation := range map[string]func() error{
+		"list":   func() error { _, err := d.List(ctx, "/a"); return err },
+		"move":   func() error { return d.Move(ctx, "/a", "/b") },
+		"delete": func() error { return d.Delete(ctx, "/a") },
+		"walk":   func() error { return d.Walk(ctx, "/a", func(driver.FileInfo) error { return nil }) },
+		"read": func() error {
+			reader, err := d.Reader(ctx, "/a", 0)
+			if err != nil {
+				return err
+			}
+			_, err = reader.Read(make([]byte, 1))
+			return errors.Join(err, reader.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			go func() { ended <- operation() }()
+			select {
+			case err := <-ended:
+				if err == nil || !strings.Contains(err.Error(), "here: no answer within") {
+					t.Errorf("error %v, want that there is no answer", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("it hangs")
+			}
+		})
+	}
+}
+
+// A download, an upload or a walk that goes on has no end, however long it takes.
+func TestWhatGoesOnIsNotEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := Observe(&hanging{slow: true}, ObserveOptions{Limit: time.Minute})
+		reader, err := d.Reader(t.Context(), "/a", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 { // the client takes longer than the limit, the storage half of it
+			if _, err := reader.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if err := reader.Close(); err != nil {
+			t.Fatal(err)
+		}
+		visits := 0
+		err = d.Walk(t.Context(), "/a", func(driver.FileInfo) error {
+			visits++
+			time.Sleep(10 * time.Minute)
+			return nil
+		})
+		if err != nil || visits != 100 {
+			t.Errorf("%d visits, %v", visits, err)
+		}
+	})
+}
+
+// hanging is a driver that says nothing until its context ends, or is slow.
+type hanging struct {
+	driver.StorageDriver
+
+	slow bool
+}
+
+func (h *hanging) hang(ctx context.Context) error {
+	if h.slow {
+		select {
+		case <-time.After(30 * time.Second):
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (h *hanging) List(ctx context.Context, _ string) ([]string, error) { return nil, h.hang(ctx) }
+func (h *hanging) Move(ctx context.Context, _, _ string) error          { return h.hang(ctx) }
+func (h *hanging) Delete(ctx context.Context, _ string) error           { return h.hang(ctx) }
+func (h *hanging) Reader(ctx context.Context, _ string, _ int64) (io.ReadCloser, error) {
+	return hangingReader{h, ctx}, nil
+}
+
+func (h *hanging) Walk(ctx context.Context, _ string, each driver.WalkFn, _ ...func(*driver.WalkOptions)) error {
+	for range 100 {
+		if err := h.hang(ctx); err != nil {
+			return err
+		}
+		if err := each(driver.FileInfoInternal{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type hangingReader struct {
+	driver *hanging
+	ctx    context.Context //nolint:containedctx // as drivers do
+}
+
+func (r hangingReader) Read(p []byte) (int, error) { return len(p), r.driver.hang(r.ctx) }
+func (r hangingReader) Close() error               { return nil }
 
 func TestRefusedWriteOfTheSameIsTriedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
