@@ -28,7 +28,7 @@ var directDependencies = []string{
 	"github.com/sirupsen/logrus",
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
-	"go.etcd.io/etcd/client/v3", // tests compact a real etcd under the storage
+	"go.etcd.io/etcd/client/v3",                        // tests compact a real etcd under the storage
 	"go.opentelemetry.io/contrib/exporters/autoexport", // tracing, with the variables that everybody knows; the storage engine links all of it
 	"go.opentelemetry.io/otel",
 	"go.opentelemetry.io/otel/sdk",

@@ -104,7 +104,7 @@ func (w *overheard) everything() string {
 	for _, span := range w.spans.Ended() {
 		text += span.Name() + span.Status().Description
 		for _, attribute := range span.Attributes() {
-			text += string(attribute.Key) + "=" + attribute.Value.Emit() + "\n"
+			text += string(attribute.Key) + "=" + attribute.Value.String() + "\n"
 		}
 		for _, event := range span.Events() {
 			text += fmt.Sprint(event)

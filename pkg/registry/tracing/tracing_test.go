@@ -114,11 +114,11 @@ func TestTraceGoesThrough(t *testing.T) {
 	for _, span := range ended {
 		text := span.Name() + span.Status().Description
 		for _, attribute := range span.Attributes() {
-			text += string(attribute.Key) + "=" + attribute.Value.Emit() + " "
+			text += string(attribute.Key) + "=" + attribute.Value.String() + " "
 		}
 		for _, event := range span.Events() {
 			for _, attribute := range event.Attributes {
-				text += attribute.Value.Emit()
+				text += attribute.Value.String()
 			}
 		}
 		if strings.Contains(text, "hidden") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -195,7 +196,7 @@ func (s *apiServer) change(kind string, name route.Name, do func() error) (*imag
 	if err := do(); err != nil {
 		return nil, err
 	}
-	stream, err := s.api.Stream(nil, name) //nolint:staticcheck // kept in memory, the context is not used
+	stream, err := s.api.Stream(context.Background(), name) // kept in memory
 	if err != nil {
 		return nil, err
 	}
