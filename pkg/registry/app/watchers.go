@@ -46,7 +46,7 @@ func startWatchers(ctx context.Context, c *config.Config, stdout io.Writer, log 
 	if c.Alauda.Audit.Enabled {
 		w.audit, err = audit.Open(audit.Options{
 			Path: c.Alauda.Audit.Path, Out: stdout, Now: time.Now,
-			Failed: func(err error) { log.Error("a record is lost", zap.Error(err)) },
+			Failed: func(err error) { log.Error("the audit log is incomplete or elsewhere", zap.Error(err)) },
 		})
 		if err != nil {
 			return w, err

@@ -199,3 +199,83 @@ func TestALostLineIsReported(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// full is a file whose disk has room for some bytes only.
+type full struct {
+	bytes.Buffer
+	room int
+}
+
+func (f *full) Write(p []byte) (int, error) {
+	n := min(f.room, len(p))
+	f.room -= n
+	f.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, errors.New("no space")
+	}
+	return n, nil
+}
+
+func TestALineAfterATornOneIsWhole(t *testing.T) {
+	out, told := &full{room: 60}, 0
+	l, err := Open(Options{Out: out, Now: time.Now, Failed: func(error) { told++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Log(exchange(route.AdminGC, "POST", 202))
+	l.Log(exchange(route.AdminGC, "POST", 202))
+	out.room = 10000
+	l.Log(exchange(route.AdminGC, "POST", 202))
+	l.Log(exchange(route.AdminGC, "POST", 202))
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) != 4 || told != 2 || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
+		t.Errorf("told %d times, lines %q", told, lines)
+	}
+}
+
+func TestAFileThatCannotBeOpenedAnewIsWrittenOn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var told []error
+	l, err := Open(Options{Path: filepath.Join(dir, "audit.log"), Now: time.Now, Failed: func(err error) { told = append(told, err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // a test's file
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	l.Log(exchange(route.AdminGC, "POST", 202))
+	raw, err := os.ReadFile(filepath.Join(dir+".old", "audit.log"))
+	if err != nil || bytes.Count(raw, []byte("\n")) != 1 || len(told) != 1 {
+		t.Errorf("old file %q, %v; told %v", raw, err, told)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.Log(exchange(route.AdminGC, "POST", 202))
+	if raw, err := os.ReadFile(filepath.Join(dir, "audit.log")); err != nil || bytes.Count(raw, []byte("\n")) != 1 || len(told) != 1 {
+		t.Errorf("new file %q, %v; told %v", raw, err, told)
+	}
+}
+
+// What a client names cannot make a second line, or a member of the record.
+func TestNothingGetsOutOfItsMember(t *testing.T) {
+	var out bytes.Buffer
+	l, err := Open(Options{Out: &out, Now: time.Now, Failed: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	evil := "x\n{\"audit\":true}\r\u2028\",\"user\":\"root\xff\x00\x1b[2J"
+	e := exchange(route.UploadStart, "POST", 201)
+	e.Caller = Caller{User: evil, UID: evil, Groups: []string{evil}, Remote: evil}
+	e.Upload = Upload{Digest: evil, Mount: evil, From: evil}
+	e.Outcome.Code, e.Outcome.Message, e.Outcome.Digest = evil, evil, evil
+	l.Log(e)
+	var record map[string]any
+	if strings.Count(out.String(), "\n") != 1 || strings.ContainsAny(out.String(), "\r\x1b\x00") || json.Unmarshal(out.Bytes(), &record) != nil || !strings.HasPrefix(record["user"].(string), "x\n{") {
+		t.Errorf("written %q", out.String())
+	}
+}

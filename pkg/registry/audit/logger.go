@@ -18,6 +18,8 @@ type Logger struct {
 	mu   sync.Mutex
 	out  io.Writer
 	file *os.File
+	// torn says that the last line ends in its middle.
+	torn bool
 }
 
 // Options of a Logger.
@@ -28,7 +30,7 @@ type Options struct {
 	Out io.Writer
 	// Now is the clock.
 	Now func() time.Time
-	// Failed is told about lines that could not be written.
+	// Failed is told about lines that could not be written, or not to where they belong.
 	Failed func(error)
 }
 
@@ -83,17 +85,25 @@ func (l *Logger) Log(e Exchange) {
 }
 
 // write writes a line at once, so that lines of several requests do not mix. A file that
-// was moved away, as rotation does, is opened anew.
-func (l *Logger) write(line []byte) error {
+// was moved away, as rotation does, is opened anew; where that is not possible the line goes
+// to where the last one went, and the error is reported all the same. What a full disk cut
+// off gets its end before the next line, which would be lost with it otherwise.
+func (l *Logger) write(line []byte) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
-		if err := l.follow(); err != nil {
-			return err
+		if err = l.follow(); err != nil {
+			err = fmt.Errorf("going on with the file that was open: %w", err)
 		}
 	}
-	_, err := l.out.Write(line)
-	return err
+	if l.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, writeErr := l.out.Write(line)
+	if n > 0 {
+		l.torn = n < len(line)
+	}
+	return errors.Join(err, writeErr)
 }
 
 // follow opens the path again when another file, or none, is there by now.
@@ -112,7 +122,7 @@ func (l *Logger) follow() error {
 		return err
 	}
 	old := l.file
-	l.file, l.out = file, file
+	l.file, l.out, l.torn = file, file, false
 	return old.Close()
 }
 

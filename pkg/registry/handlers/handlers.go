@@ -168,7 +168,9 @@ func (h *Handlers) handle(w http.ResponseWriter, r *http.Request, record *Record
 		return h.token(req)
 	}
 	if matched.Kind == route.Metrics {
-		return h.metrics(req)
+		err := h.metrics(req)
+		record.Identity = req.identity
+		return err
 	}
 	if err := h.admit(req); err != nil {
 		record.Identity = req.identity

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 
 	"image.alauda.io/registry/pkg/registry/apierror"
@@ -32,7 +33,7 @@ func bound(req *request, size limits.Size, present int64) (io.Reader, error) {
 		return req.Body, nil
 	}
 	if req.ContentLength > size.Room(present) {
-		return nil, tooLarge(size.Check(present + req.ContentLength))
+		return nil, tooLarge(size.Check(present + min(req.ContentLength, math.MaxInt64-present)))
 	}
 	return &bounded{body: req.Body, size: size, present: present}, nil
 }

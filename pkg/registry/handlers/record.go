@@ -57,8 +57,8 @@ func (p *push) createStream(ctx context.Context, name route.Name) error {
 				"image stream %q does not exist and user %q cannot create it", name, p.req.identity.Username)
 		}
 	}
-	err := p.Pusher.Create(ctx, name, p.req.identity.Username)
-	p.req.record.CreatedStream = err == nil
+	made, err := p.Pusher.Make(ctx, name, p.req.identity.Username)
+	p.req.record.CreatedStream = p.req.record.CreatedStream || made
 	return err
 }
 

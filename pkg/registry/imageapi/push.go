@@ -71,15 +71,21 @@ func (p *Pusher) EnsureStream(ctx context.Context, name route.Name, create Strea
 
 // Create makes the stream of a first push. A stream that appears meanwhile is fine.
 func (p *Pusher) Create(ctx context.Context, name route.Name, user string) error {
+	_, err := p.Make(ctx, name, user)
+	return err
+}
+
+// Make is Create and tells whether it was this call that made the stream.
+func (p *Pusher) Make(ctx context.Context, name route.Name, user string) (made bool, err error) {
 	stream := &imagev1.ImageStream{ObjectMeta: metav1.ObjectMeta{
 		Namespace: name.Namespace, Name: name.Stream,
 		Annotations: map[string]string{imagev1.ImageStreamCreatedByAnnotation: user},
 	}}
-	err := p.Client.CreateStream(ctx, stream)
+	err = p.Client.CreateStream(ctx, stream)
 	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
-		return nil
+		return false, nil
 	}
-	return Refusal(err, name)
+	return err == nil, Refusal(err, name)
 }
 
 // Image stores an image that no tag names. An Image that exists already is stamped

@@ -52,13 +52,22 @@ func smallest(ranges []corev1.LimitRange) Size {
 			if item.Type != imagev1.LimitTypeImage || !found {
 				continue
 			}
-			candidate := Size{limit: max(limit.Value(), 0), limitedBy: ranges[i].Name}
+			candidate := Size{limit: whole(limit), limitedBy: ranges[i].Name}
 			if !least.Limited() || candidate.less(least) {
 				least = candidate
 			}
 		}
 	}
 	return least
+}
+
+// whole is a quantity as a number of bytes. Quantities may be larger than such a number, and
+// their own conversion then gives 0 or less, which would refuse every push.
+func whole(quantity resource.Quantity) int64 {
+	if quantity.CmpInt64(math.MaxInt64) >= 0 {
+		return math.MaxInt64
+	}
+	return max(quantity.Value(), 0)
 }
 
 func (s Size) less(other Size) bool {
@@ -111,7 +120,7 @@ func nearlyFull(quotas []corev1.ResourceQuota) []string {
 		for _, name := range counted {
 			hard, limited := quotas[i].Spec.Hard[name]
 			used, known := quotas[i].Status.Used[name]
-			if limited && known && hard.Sign() > 0 && float64(used.Value())/float64(hard.Value()) > 0.9 {
+			if limited && known && hard.Sign() > 0 && used.AsApproximateFloat64()/hard.AsApproximateFloat64() > 0.9 {
 				warnings = append(warnings, fmt.Sprintf("quota %s: %s of %s %s are used", quotas[i].Name, used.String(), hard.String(), name))
 			}
 		}

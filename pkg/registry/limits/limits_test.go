@@ -259,3 +259,44 @@ func TestNoChecker(t *testing.T) {
 		t.Errorf("switched off, but size %+v, error %v", size, err)
 	}
 }
+
+// Whoever writes a LimitRange may name any quantity. More than can be counted must not turn
+// into nothing, which would refuse every push.
+func TestQuantitiesBeyondAnyImageAreNoLimit(t *testing.T) {
+	for storage, limit := range map[string]int64{
+		"9e30": 1 << 62, "10E": 1 << 62, "9223372036854775808": 1 << 62, "16Ei": 1 << 62, "1e100": 1 << 62, "8Ei": 1 << 62,
+		"-1": 0, "-9e30": 0, "0": 0, "100m": 1, "1500m": 2, "1Ki": 1024,
+	} {
+		size := smallest([]corev1.LimitRange{limitRange("odd", imagev1.LimitTypeImage, storage)})
+		if err := size.Check(limit); err != nil {
+			t.Errorf("%s refuses %d: %v", storage, limit, err)
+		}
+		if limit < 1<<62 && size.Check(limit+1) == nil {
+			t.Errorf("%s allows %d", storage, limit+1)
+		}
+	}
+	huge := quota("huge", 1, 5)
+	huge.Spec.Hard[imagev1.ResourceImages] = resource.MustParse("9e30")
+	checker := New(&source{quotas: []corev1.ResourceQuota{huge}}, Options{Now: time.Now})
+	if err := checker.AnotherImage(t.Context(), "team"); err != nil {
+		t.Error(err)
+	}
+	if warnings := checker.Warnings(t.Context(), "team"); warnings != nil {
+		t.Errorf("5 of 9e30 are nearly everything: %v", warnings)
+	}
+}
+
+// panics is a Source that does.
+type panics struct{ source }
+
+func (*panics) LimitRanges(context.Context, string) ([]corev1.LimitRange, error) {
+	panic("no such thing")
+}
+
+// A panic in the goroutine that requests share would end the registry.
+func TestPanicWhileReadingIsAnError(t *testing.T) {
+	_, err := New(&panics{}, Options{Now: time.Now}).ImageSize(t.Context(), "team")
+	if refusal := refusalOf(t, err); refusal.Status != 503 || strings.Contains(refusal.Entries[0].Message, "such") {
+		t.Errorf("got %v", refusal)
+	}
+}

@@ -3,6 +3,7 @@ package limits
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -50,7 +51,13 @@ func (l *lists[T]) get(ctx context.Context, namespace string) (T, error) {
 // fresh reads, together with everybody who waits for the same list. Whoever leaves does not
 // end it for the others.
 func (l *lists[T]) fresh(ctx context.Context, namespace string) (T, error) {
-	result := l.flight.DoChan(namespace, func() (any, error) {
+	result := l.flight.DoChan(namespace, func() (_ any, err error) {
+		// A panic here would end the process: no request's recovery reaches this goroutine.
+		defer func() {
+			if reason := recover(); reason != nil {
+				err = fmt.Errorf("panic: %v\n%s", reason, debug.Stack())
+			}
+		}()
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTimeout)
 		defer cancel()
 		started := l.options.Now()
