@@ -9,13 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-const (
-	// purgeMarker notes when upload sessions were purged last.
-	purgeMarker = markers + "/purge"
-	// maxDepth bounds the directories that are looked through for repositories. Names
-	// of this registry have two parts; other registries wrote longer ones.
-	maxDepth = 64
-)
+// purgeMarker notes when upload sessions were purged last.
+const purgeMarker = markers + "/purge"
 
 // Session is an upload that somebody began.
 type Session struct {
@@ -29,31 +24,14 @@ type Session struct {
 // ends the search. A directory is read completely before its entries are visited, so
 // they may be removed.
 func (s *Store) Sessions(ctx context.Context, visit func(Session) error) error {
-	return s.sessionsBelow(ctx, repositories, maxDepth, visit)
-}
-
-func (s *Store) sessionsBelow(ctx context.Context, directory string, depth int, visit func(Session) error) error {
-	entries, err := s.list(ctx, directory)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
+	return Inventory{Store: s}.walk(ctx, "", maxDepth, func(_ Repository, own []string) error {
+		for _, directory := range own {
+			if path.Base(directory) == "_uploads" {
+				return s.sessionsOf(ctx, directory, visit)
+			}
 		}
-		switch name := path.Base(entry); {
-		case name == "_uploads":
-			err = s.sessionsOf(ctx, entry, visit)
-		case name == "" || name[0] == '_' || name[0] == '.' || name[0] == '/' || depth == 0:
-			continue
-		default:
-			err = s.sessionsBelow(ctx, entry, depth-1, visit)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (s *Store) sessionsOf(ctx context.Context, uploads string, visit func(Session) error) error {

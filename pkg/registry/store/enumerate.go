@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +20,6 @@ const (
 	Shards = 256
 	// walks bounds how often a walk begins again because something vanished under it.
 	walks = 5
-	// maxNameDepth bounds the parts of a repository's name.
-	maxNameDepth = 64
 )
 
 // WalkBlobs calls visit for every blob whose digest begins with the byte. A blob that is
@@ -81,129 +78,14 @@ func (s *Store) walk(ctx context.Context, directory string, visit driver.WalkFn)
 	return nil
 }
 
-// Repository is the path of a repository in the storage. Not every one is a name that
-// this registry serves: stock registries have names of one part or of many.
-type Repository string
-
-// Name returns the name under which this registry serves the repository.
-func (r Repository) Name() (route.Name, bool) {
-	name, err := route.ParseName(string(r), "")
-	return name, err == nil
-}
-
-func (r Repository) path() string { return repositories + "/" + string(r) }
-
-// Repositories lists all repositories, sorted. A directory is one when it holds anything
-// whose name begins with "_", as all data of a repository does and no part of a name.
-func (s *Store) Repositories(ctx context.Context) ([]Repository, error) {
-	var found []Repository
-	err := s.findRepositories(ctx, "", 0, func(r Repository) { found = append(found, r) })
-	slices.Sort(found)
-	return found, err
-}
-
-func (s *Store) findRepositories(ctx context.Context, below string, depth int, add func(Repository)) error {
-	own, nested, err := s.contents(ctx, Repository(below))
-	if err != nil {
-		return err
-	}
-	if len(own) > 0 && below != "" {
-		add(Repository(below))
-	}
-	if depth == maxNameDepth {
-		return nil
-	}
-	for _, entry := range nested {
-		if err := s.findRepositories(ctx, path.Join(below, path.Base(entry)), depth+1, add); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// contents lists what belongs to the repository itself, and what is below it.
-func (s *Store) contents(ctx context.Context, r Repository) (own, nested []string, err error) {
-	entries, err := s.list(ctx, strings.TrimSuffix(r.path(), "/"))
-	for _, entry := range entries {
-		if strings.HasPrefix(path.Base(entry), "_") {
-			own = append(own, entry)
-		} else {
-			nested = append(nested, entry)
-		}
-	}
-	return own, nested, err
-}
-
-// RepositoryTime returns when anything was last written in the repository: a link, a hint
-// or a chunk of an upload. Without any file it is the time of the newest directory, or
-// zero on storage that has none.
-func (s *Store) RepositoryTime(ctx context.Context, r Repository) (time.Time, error) {
-	own, _, err := s.contents(ctx, r)
-	if err != nil {
-		return time.Time{}, err
-	}
-	var files, directories time.Time
-	for _, directory := range own {
-		err := s.walk(ctx, directory, func(info driver.FileInfo) error {
-			newest := &files
-			if info.IsDir() {
-				newest = &directories
-			}
-			if info.ModTime().After(*newest) {
-				*newest = info.ModTime()
-			}
-			return nil
-		})
-		if err != nil {
-			return time.Time{}, err
-		}
-	}
-	if files.IsZero() {
-		return directories, nil
-	}
-	return files, nil
-}
-
-// RemoveRepository removes what belongs to the repository. Others whose names begin with
-// its name stay, and so does a directory in which this registry may store new ones.
-func (s *Store) RemoveRepository(ctx context.Context, r Repository) error {
-	own, nested, err := s.contents(ctx, r)
-	if err != nil {
-		return err
-	}
-	for _, directory := range own {
-		if err := s.remove(ctx, directory); err != nil {
-			return &WriteError{err}
-		}
-	}
-	if len(nested) > 0 || !strings.Contains(string(r), "/") {
-		return nil
-	}
-	if err := s.remove(ctx, r.path()); err != nil {
-		return &WriteError{err}
-	}
-	return nil
-}
-
 // Linked lists the digests that a repository has links for.
 func (s *Store) Linked(ctx context.Context, name route.Name, set Links) ([]digest.Digest, error) {
-	algorithms, err := s.list(ctx, repositoryPath(name, string(set)))
-	if err != nil {
-		return nil, err
-	}
 	var found []digest.Digest
-	for _, algorithm := range algorithms {
-		entries, err := s.list(ctx, algorithm)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range entries {
-			if d, err := manifest.ParseDigest(path.Base(algorithm) + ":" + path.Base(entry)); err == nil {
-				found = append(found, d)
-			}
-		}
-	}
-	return found, nil
+	err := Inventory{Store: s}.digests(ctx, repositoryPath(name, string(set)), func(d digest.Digest, _ string) error {
+		found = append(found, d)
+		return nil
+	})
+	return found, err
 }
 
 // ReferrerLink links a manifest to the subject that it names.
@@ -214,31 +96,15 @@ type ReferrerLink struct {
 
 // ReferrerLinks lists all links of a repository's referrers.
 func (s *Store) ReferrerLinks(ctx context.Context, name route.Name) ([]ReferrerLink, error) {
-	algorithms, err := s.list(ctx, repositoryPath(name, "_referrers"))
-	if err != nil {
-		return nil, err
-	}
 	var found []ReferrerLink
-	for _, algorithm := range algorithms {
-		subjects, err := s.list(ctx, algorithm)
-		if err != nil {
-			return nil, err
+	err := Inventory{Store: s}.digests(ctx, repositoryPath(name, "_referrers"), func(subject digest.Digest, _ string) error {
+		referrers, err := s.Referrers(ctx, name, subject)
+		for _, referrer := range referrers {
+			found = append(found, ReferrerLink{Subject: subject, Referrer: referrer})
 		}
-		for _, entry := range subjects {
-			subject, err := manifest.ParseDigest(path.Base(algorithm) + ":" + path.Base(entry))
-			if err != nil {
-				continue // not written by this registry
-			}
-			referrers, err := s.Referrers(ctx, name, subject)
-			if err != nil {
-				return nil, err
-			}
-			for _, referrer := range referrers {
-				found = append(found, ReferrerLink{Subject: subject, Referrer: referrer})
-			}
-		}
-	}
-	return found, nil
+		return err
+	})
+	return found, err
 }
 
 // Stored tells whether the bytes are there.

@@ -14,6 +14,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// maxDepth bounds the directories that are looked through for repositories. Names of this
+// registry have two parts; other registries wrote longer ones.
+const maxDepth = 64
+
 // Inventory reads what is in the storage, whoever wrote it: this registry or the stock
 // server of distribution, whose layout is the same. It keeps one directory in memory at a
 // time. What does not belong to the layout is given to Odd and passed by.
@@ -32,39 +36,44 @@ func (i Inventory) odd(where string, reason error) {
 	}
 }
 
-// Repositories visits every repository. An error of visit ends the walk.
+// Repositories visits every repository that has content; one with nothing but uploads has
+// none yet. An error of visit ends the walk.
 func (i Inventory) Repositories(ctx context.Context, visit func(repository string) error) error {
-	return i.repositoriesBelow(ctx, repositories, maxDepth, visit)
+	return i.walk(ctx, "", maxDepth, func(r Repository, own []string) error {
+		if !slices.ContainsFunc(own, isContent) {
+			return nil
+		}
+		return visit(string(r))
+	})
 }
 
-func (i Inventory) repositoriesBelow(ctx context.Context, directory string, depth int, visit func(string) error) error {
-	entries, err := i.entries(ctx, directory)
+// walk visits every directory below another one that holds data of a repository, with the
+// paths of these data.
+func (i Inventory) walk(ctx context.Context, below Repository, depth int, visit func(r Repository, own []string) error) error {
+	entries, err := i.entries(ctx, below.path())
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(entries, ownedByRepository) && directory != repositories {
-		if err := visit(strings.TrimPrefix(directory, repositories+"/")); err != nil {
+	own, nested := split(entries)
+	if len(own) > 0 && below != "" {
+		if err := visit(below, own); err != nil {
 			return err
 		}
 	}
-	for _, entry := range entries {
-		switch {
-		case strings.HasPrefix(path.Base(entry), "_"):
-			continue
-		case depth == 0:
-			i.odd(entry, errors.New("the directories are nested too deeply"))
-			return nil
-		}
-		if err := i.repositoriesBelow(ctx, entry, depth-1, visit); err != nil {
+	if depth == 0 && len(nested) > 0 {
+		i.odd(nested[0], errors.New("the directories are nested too deeply"))
+		return nil
+	}
+	for _, entry := range nested {
+		if err := i.walk(ctx, Repository(path.Join(string(below), path.Base(entry))), depth-1, visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ownedByRepository recognises the directories that make a directory a repository. One
-// with nothing but uploads has no content yet.
-func ownedByRepository(entry string) bool {
+// isContent recognises the directories of a repository that are not just uploads.
+func isContent(entry string) bool {
 	switch path.Base(entry) {
 	case "_layers", "_manifests", "_referrers":
 		return true
@@ -75,35 +84,49 @@ func ownedByRepository(entry string) bool {
 // Links visits the links of a repository: the digest that was linked and the canonical one
 // behind it, which differs only if the content was pushed by another algorithm.
 func (i Inventory) Links(ctx context.Context, repository string, set Links, visit func(linked, canonical digest.Digest) error) error {
-	algorithms, err := i.entries(ctx, path.Join(repositories, repository, string(set)))
+	return i.digests(ctx, path.Join(repositories, repository, string(set)), func(linked digest.Digest, entry string) error {
+		canonical, err := i.target(ctx, entry+"/link")
+		switch {
+		case err != nil:
+			return err
+		case canonical == "":
+			return nil
+		case linked.Algorithm() == digest.SHA256 && linked != canonical:
+			i.odd(entry, fmt.Errorf("the link leads to another digest: %s", canonical))
+			return nil
+		}
+		return visit(linked, canonical)
+	})
+}
+
+// digests visits the entries of a directory that are laid out as <algorithm>/<hex>.
+func (i Inventory) digests(ctx context.Context, directory string, visit func(d digest.Digest, entry string) error) error {
+	algorithms, err := i.entries(ctx, directory)
 	if err != nil {
 		return err
 	}
 	for _, algorithm := range algorithms {
-		entries, err := i.entries(ctx, algorithm)
-		if err != nil {
+		if err := i.digestsOf(ctx, path.Base(algorithm), algorithm, visit); err != nil {
 			return err
 		}
-		for _, entry := range entries {
-			linked, err := manifest.ParseDigest(path.Base(algorithm) + ":" + path.Base(entry))
-			if err != nil {
-				i.odd(entry, err)
-				continue
-			}
-			canonical, err := i.target(ctx, entry+"/link")
-			if err != nil {
-				return err
-			}
-			switch {
-			case canonical == "":
-				continue
-			case linked.Algorithm() == digest.SHA256 && linked != canonical:
-				i.odd(entry, fmt.Errorf("the link leads to another digest: %s", canonical))
-				continue
-			}
-			if err := visit(linked, canonical); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// digestsOf visits the entries of a directory whose names are digests of the algorithm.
+func (i Inventory) digestsOf(ctx context.Context, algorithm, directory string, visit func(d digest.Digest, entry string) error) error {
+	entries, err := i.entries(ctx, directory)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		d, err := manifest.ParseDigest(algorithm + ":" + path.Base(entry))
+		if err != nil {
+			i.odd(entry, err)
+			continue
+		}
+		if err := visit(d, entry); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -142,19 +165,9 @@ func (i Inventory) Blobs(ctx context.Context, visit func(digest.Digest) error) e
 			return err
 		}
 		for _, prefix := range prefixes {
-			entries, err := i.entries(ctx, prefix)
+			err := i.digestsOf(ctx, path.Base(algorithm), prefix, func(d digest.Digest, _ string) error { return visit(d) })
 			if err != nil {
 				return err
-			}
-			for _, entry := range entries {
-				d, err := manifest.ParseDigest(path.Base(algorithm) + ":" + path.Base(entry))
-				if err != nil {
-					i.odd(entry, err)
-					continue
-				}
-				if err := visit(d); err != nil {
-					return err
-				}
 			}
 		}
 	}

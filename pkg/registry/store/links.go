@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 	"time"
 
@@ -81,31 +80,18 @@ type Referrer struct {
 // Referrers lists the manifests that name the subject, in no particular order.
 func (s *Store) Referrers(ctx context.Context, name route.Name, subject digest.Digest) ([]Referrer, error) {
 	var found []Referrer
-	algorithms, err := s.list(ctx, referrersDirectory(name, subject))
-	if err != nil {
-		return nil, err
-	}
-	for _, algorithm := range algorithms {
-		entries, err := s.list(ctx, algorithm)
-		if err != nil {
-			return nil, err
+	err := Inventory{Store: s}.digests(ctx, referrersDirectory(name, subject), func(d digest.Digest, entry string) error {
+		canonical, err := s.readLink(ctx, entry+"/link")
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return nil // removed meanwhile
+		case err != nil:
+			return err
 		}
-		for _, entry := range entries {
-			d, err := manifest.ParseDigest(path.Base(algorithm) + ":" + path.Base(entry))
-			if err != nil {
-				continue // not written by this registry
-			}
-			canonical, err := s.readLink(ctx, entry+"/link")
-			if errors.Is(err, ErrNotFound) {
-				continue // removed meanwhile
-			}
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, Referrer{Digest: d, Canonical: canonical})
-		}
-	}
-	return found, nil
+		found = append(found, Referrer{Digest: d, Canonical: canonical})
+		return nil
+	})
+	return found, err
 }
 
 // list returns the paths directly below a path; one that is not there has none.
