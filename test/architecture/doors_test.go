@@ -53,7 +53,7 @@ func repositoryRoot(t *testing.T) string {
 // listPackages returns the packages that match the patterns, all build tags of the tests included.
 func listPackages(t *testing.T, patterns ...string) []goPackage {
 	t.Helper()
-	args := append([]string{"list", "-tags=component,e2e", "-json=ImportPath,Standard,Imports,TestImports,XTestImports"}, patterns...)
+	args := append([]string{"list", "-tags=component,e2e,clients", "-json=ImportPath,Standard,Imports,TestImports,XTestImports"}, patterns...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = repositoryRoot(t)
 	var stderr bytes.Buffer
