@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/client-go/clientset/versioned"
@@ -56,7 +57,12 @@ type Client interface {
 	Secrets(ctx context.Context, name route.Name) ([]corev1.Secret, error)
 }
 
-const listPageSize = 500
+const (
+	listPageSize = 500
+	// callTimeout ends a call that nobody answers. A connection that was cut off without a
+	// word would otherwise hold a push for as long as its client waits.
+	callTimeout = 30 * time.Second
+)
 
 var streamResource = schema.GroupVersionResource{
 	Group: imagev1.GroupName, Version: "v1", Resource: imagev1.ResourceNameImageStreams,
@@ -75,9 +81,18 @@ func KubeConfig(config *rest.Config) *rest.Config {
 	return config
 }
 
+// CallConfig is KubeConfig for calls that end; what is watched needs the other.
+func CallConfig(config *rest.Config) *rest.Config {
+	config = KubeConfig(config)
+	if config.Timeout == 0 {
+		config.Timeout = callTimeout
+	}
+	return config
+}
+
 // NewKubeClient returns the Client of a cluster.
 func NewKubeClient(config *rest.Config) (Client, error) {
-	config = KubeConfig(config)
+	config = CallConfig(config)
 	images, err := versioned.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("image API client: %w", err)

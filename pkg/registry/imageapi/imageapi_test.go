@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
+
+	imagev1 "image.alauda.io/api/image/v1"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
@@ -41,5 +44,34 @@ func TestAnUnregisteredAPIIsNotAMissingStream(t *testing.T) {
 				t.Errorf("clients see %d, want 503", got)
 			}
 		})
+	}
+}
+
+// An API server that takes a request and never answers ends neither a push nor a pull with
+// "unknown", and holds neither for ever.
+func TestACallThatNobodyAnswersEnds(t *testing.T) {
+	hung := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hung:
+		case <-r.Context().Done():
+		}
+	}))
+	defer server.Close()
+	defer close(hung)
+	if config := KubeConfig(&rest.Config{Host: server.URL}); config.Timeout != 0 {
+		t.Errorf("what is watched ends after %s", config.Timeout)
+	}
+	client, err := NewKubeClient(&rest.Config{Host: server.URL, Timeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := route.Name{Namespace: "team-a", Stream: "app"}
+	err = client.CreateMapping(t.Context(), &imagev1.ImageStreamMapping{})
+	if err == nil || apierror.From(Refusal(err, name)).Status != http.StatusServiceUnavailable {
+		t.Errorf("error %v, want one that is 503", err)
+	}
+	if limit := CallConfig(&rest.Config{}).Timeout; limit <= 0 || limit > time.Minute {
+		t.Errorf("without a configured limit calls end after %s", limit)
 	}
 }

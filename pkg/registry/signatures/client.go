@@ -30,7 +30,7 @@ type kubeClient struct{ images versioned.Interface }
 
 // NewKubeClient returns the Client of a cluster.
 func NewKubeClient(config *rest.Config) (Client, error) {
-	images, err := versioned.NewForConfig(imageapi.KubeConfig(config))
+	images, err := versioned.NewForConfig(imageapi.CallConfig(config))
 	if err != nil {
 		return nil, fmt.Errorf("client of image signatures: %w", err)
 	}
