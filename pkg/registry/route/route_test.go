@@ -51,7 +51,11 @@ func TestParseFindsTheNoun(t *testing.T) {
 		{"/extensions/v2/metrics", Metrics, "", ""},
 		{"/healthz", Ready, "", ""},
 		{"/v2/team/app", Unknown, "", ""},
-		{"/admin/blobs/" + someDigest, Unknown, "", ""},
+		{"/extensions/v2/team/app/signatures/" + someDigest, Signatures, "team/app", someDigest},
+		{"/admin/blobs/" + someDigest, AdminBlob, "", someDigest},
+		{"/admin/gc", AdminGC, "", ""},
+		{"/admin", Unknown, "", ""},
+		{"/admin/blobs", Unknown, "", ""},
 		{"/v1/_ping", Unknown, "", ""},
 	}
 	for _, test := range tests {
