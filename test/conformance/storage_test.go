@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -50,6 +51,38 @@ func TestBlobIsReadFromTheStorageItself(t *testing.T) {
 	raw := e.pushImage("team/app", "v1", "image")
 	if got := e.get("/v2/team/app/manifests/v1").want(200); !bytes.Equal(got.body, raw) {
 		t.Error("the manifest is another one")
+	}
+}
+
+// offsets notes where readers of blobs begin.
+type offsets struct {
+	driver.StorageDriver
+	mu   sync.Mutex
+	seen []int64
+}
+
+func (o *offsets) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
+	o.mu.Lock()
+	o.seen = append(o.seen, offset)
+	o.mu.Unlock()
+	return o.StorageDriver.Reader(ctx, path, offset)
+}
+
+// A range is read from where it begins, and nothing else: clients that mount images read
+// thousands of small ranges, and an object store would be asked twice for each.
+func TestRangesAreReadFromWhereTheyBegin(t *testing.T) {
+	storage := &offsets{StorageDriver: inmemory.New()}
+	e := startOn(t, storage)
+	d := e.pushBlob(repo, []byte("0123456789"))
+	for span, want := range map[string][]int64{
+		"bytes=4-5": {4}, "bytes=7-": {7}, "bytes=-3": {7}, "bytes=-99": {0}, "bytes=0-0": {0},
+		"bytes=2-2,8-8": {2, 8}, "bytes=5-3": {5}, "bytes=10-": {0}, "bytes=-0": {0}, "bytes=x-": {0}, "": {0},
+	} {
+		storage.seen = nil
+		answer := e.get("/v2/team/app/blobs/"+d, "Range", span)
+		if !slices.Equal(storage.seen, want) {
+			t.Errorf("range %q: status %d, readers at %v, want %v", span, answer.StatusCode, storage.seen, want)
+		}
 	}
 }
 

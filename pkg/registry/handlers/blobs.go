@@ -109,7 +109,7 @@ func (h *Handlers) sendBlob(req *request, info store.Info, remembered bool) erro
 	if strings.Count(strings.Join(req.Header.Values("Range"), ","), ",") >= maxRanges {
 		req.Header.Del("Range")
 	}
-	content, err := h.Store.Open(req.Context(), info)
+	content, err := h.Store.OpenAt(req.Context(), info, firstByte(req.Header.Get("Range"), info.Size))
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,24 @@ func (h *Handlers) sendBlob(req *request, info store.Info, remembered bool) erro
 	blobHeader(req)
 	http.ServeContent(req.w, req.Request, "", time.Time{}, content)
 	return nil
+}
+
+// firstByte is where the answer to a Range header of one range begins, 0 when it is not as
+// simple as that. Whether the header is valid is not decided here.
+func firstByte(header string, size int64) int64 {
+	first, last, _ := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
+	number, suffix := first, first == ""
+	if suffix {
+		number = last
+	}
+	offset, err := strconv.ParseInt(number, 10, 64)
+	if suffix {
+		offset = max(size-offset, 0)
+	}
+	if err != nil || offset < 0 || offset >= size {
+		return 0
+	}
+	return offset
 }
 
 // redirects tells whether the answer may send the client to the storage. HEAD never does.

@@ -34,8 +34,17 @@ const maxReadFailures = 3
 
 // Open returns the bytes of a blob and fails when they are not there.
 func (s *Store) Open(ctx context.Context, info Info) (*Content, error) {
+	return s.OpenAt(ctx, info, 0)
+}
+
+// OpenAt is Open for who begins to read at an offset: an object store would be asked for
+// all bytes first, on a connection that is of no use afterwards. The content begins at 0 like
+// any other, and offsets outside of the blob are those of its end.
+func (s *Store) OpenAt(ctx context.Context, info Info, offset int64) (*Content, error) {
 	defer s.timed("BlobStore.Open")()
 	content := &Content{ctx: ctx, driver: s.driver, path: blobPath(info.Digest), size: info.Size}
+	content.offset = min(max(offset, 0), info.Size)
+	defer func() { content.offset = 0 }()
 	return content, content.open()
 }
 
