@@ -21,6 +21,7 @@ const createdAge = 10 * time.Second
 type known struct {
 	now     func() time.Time
 	silence time.Duration
+	gone    func(route.Name)
 
 	mu       sync.RWMutex
 	synced   bool
@@ -33,7 +34,7 @@ type known struct {
 }
 
 func newKnown(now func() time.Time, silence time.Duration) *known {
-	return &known{now: now, silence: silence, versions: map[route.Name]version{}, created: map[route.Name]time.Time{}}
+	return &known{now: now, silence: silence, gone: func(route.Name) {}, versions: map[route.Name]version{}, created: map[route.Name]time.Time{}}
 }
 
 // healthy tells whether the watch is believed: everything was listed, and the server sent
@@ -42,6 +43,13 @@ func (k *known) healthy() bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.synced && k.now().Sub(k.heard) <= k.silence
+}
+
+// silent is for how long the server has said nothing.
+func (k *known) silent() time.Duration {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.now().Sub(k.heard)
 }
 
 func (k *known) version(name route.Name) (version, bool) {
@@ -106,10 +114,14 @@ func (k *known) Add(obj any) error {
 	defer k.mu.Unlock()
 	k.heard = k.now()
 	delete(k.created, name)
-	if _, found := k.versions[name]; !found {
+	before, found := k.versions[name]
+	if !found {
 		k.names = k.names.insert(name.String())
 	}
 	k.versions[name] = v
+	if found && before.uid != v.uid {
+		k.gone(name)
+	}
 	return nil
 }
 
@@ -128,6 +140,7 @@ func (k *known) Delete(obj any) error {
 	delete(k.created, name)
 	delete(k.versions, name)
 	k.names = k.names.remove(name.String())
+	k.gone(name)
 	return nil
 }
 
@@ -153,6 +166,11 @@ func (k *known) Replace(list []any, _ string) error {
 		names = append(names, name.String())
 	}
 	slices.Sort(names)
+	for name, before := range k.versions {
+		if versions[name].uid != before.uid {
+			k.gone(name)
+		}
+	}
 	k.versions, k.names = versions, names
 	k.synced, k.heard = true, k.now()
 	return nil

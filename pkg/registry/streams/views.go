@@ -69,6 +69,9 @@ type Options struct {
 	Now        func() time.Time
 	Log        *zap.Logger
 	Observer   Observer
+	// Gone is called when the watch shows that a stream was deleted, also when another one
+	// has its name already; it must not ask these Views. May be nil.
+	Gone func(route.Name)
 }
 
 // Defaults fills in what is not set.
@@ -124,6 +127,9 @@ func New(options Options) (*Views, error) {
 		return nil, err
 	}
 	v := &Views{options: options, known: newKnown(options.Now, options.MaxSilence), kept: newKept(options.MaxBytes)}
+	if options.Gone != nil {
+		v.known.gone = options.Gone
+	}
 	v.reads = newFlights(v.read, v.keep)
 	v.lists = newFlights(v.list, nil)
 	v.layers = newFlights(v.readLayers, nil)

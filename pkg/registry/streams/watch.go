@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,7 @@ func (v *Views) Run(ctx context.Context) {
 	if v.options.Source == nil {
 		return
 	}
-	follower := &follower{source: v.options.Source, log: v.options.Log, observer: v.options.Observer}
+	follower := &follower{source: v.options.Source, log: v.options.Log, observer: v.options.Observer, now: v.options.Now}
 	reflector := cache.NewReflectorWithOptions(follower.listWatch(), &metav1.PartialObjectMetadata{}, v.known, cache.ReflectorOptions{
 		Name: "image streams", TypeDescription: "image streams",
 	})
@@ -37,14 +38,16 @@ func (v *Views) Run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		v.reportHealth(ctx)
+		v.attend(ctx, follower)
 	}()
 	reflector.RunWithContext(ctx)
 	<-done
 }
 
-// reportHealth writes a log line when requests begin or cease to read streams themselves.
-func (v *Views) reportHealth(ctx context.Context) {
+// attend writes a log line when requests begin or cease to read streams themselves, and ends
+// a watch that says nothing any more: a connection that was cut off without a word would
+// otherwise last until the system notices.
+func (v *Views) attend(ctx context.Context, f *follower) {
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
 	healthy, said := false, false
@@ -53,6 +56,9 @@ func (v *Views) reportHealth(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+		if v.known.silent() > v.options.MaxSilence {
+			f.endSilentWatch(v.options.Now().Add(-v.options.MaxSilence))
 		}
 		if now := v.Healthy(); now != healthy || !said {
 			healthy, said = now, true
@@ -71,7 +77,23 @@ type follower struct {
 	source   cache.ListerWatcherWithContext
 	log      *zap.Logger
 	observer Observer
+	now      func() time.Time
 	failing  atomic.Bool
+
+	mu      sync.Mutex
+	current watch.Interface
+	since   time.Time
+}
+
+// endSilentWatch ends the watch if it is older than a time. The reflector begins another one
+// where it ended.
+func (f *follower) endSilentWatch(begunBefore time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current != nil && f.since.Before(begunBefore) {
+		f.current.Stop()
+		f.current = nil
+	}
 }
 
 func (f *follower) listWatch() cache.ListerWatcher {
@@ -83,6 +105,11 @@ func (f *follower) listWatch() cache.ListerWatcher {
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.AllowWatchBookmarks = true
 			events, err := f.source.WatchWithContext(ctx, options)
+			if err == nil {
+				f.mu.Lock()
+				f.current, f.since = events, f.now()
+				f.mu.Unlock()
+			}
 			return events, f.report(ctx, "watch", err)
 		},
 	}}
