@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"image.alauda.io/registry/pkg/registry/auth"
@@ -56,6 +57,17 @@ func (c claims) time(name string) (time.Time, bool) {
 	return time.Unix(int64(*seconds), 0), true
 }
 
+// begin reads the claim nbf; the earliest time when there is none. Some issuers send 0 for
+// tokens that are good at once.
+func (c claims) begin() (time.Time, bool) {
+	raw, given := c["nbf"]
+	var seconds *float64
+	if !given || json.Unmarshal(raw, &seconds) == nil && (seconds == nil || *seconds == 0) {
+		return time.Time{}, true
+	}
+	return c.time("nbf")
+}
+
 // identity checks the claims of a payload whose signature was verified, and makes the
 // user of them that kube-apiserver would.
 func (v *Verifier) identity(payload []byte) (auth.Identity, error) {
@@ -90,11 +102,8 @@ func (v *Verifier) check(c claims) error {
 	if !ok || !now.Before(expiry) {
 		return invalid("it has expired")
 	}
-	if _, given := c["nbf"]; given {
-		begin, ok := c.time("nbf")
-		if !ok || now.Add(leeway).Before(begin) {
-			return invalid("it is not good yet")
-		}
+	if begin, ok := c.begin(); !ok || now.Add(leeway).Before(begin) {
+		return invalid("it is not good yet")
 	}
 	for name, want := range v.options.RequiredClaims {
 		if got, ok := c.text(name); !ok || got != want {
@@ -116,14 +125,33 @@ func (v *Verifier) username(c claims) (string, error) {
 			return "", invalid("its e-mail address is not verified")
 		}
 	}
+	name = v.prefix() + name
+	if isReserved(name, v.prefix()) {
+		return "", invalid("claim %q, the user's name, begins with %q", claim, reserved)
+	}
+	return name, nil
+}
+
+// prefix is what kube-apiserver puts before names with the same settings.
+func (v *Verifier) prefix() string {
 	switch prefix := v.options.UsernamePrefix; {
 	case prefix == "-":
-		return name, nil
-	case prefix == "" && claim != emailClaim:
-		return v.options.IssuerURL + "#" + name, nil
+		return ""
+	case prefix == "" && v.options.UsernameClaim != emailClaim:
+		return v.options.IssuerURL + "#"
 	default:
-		return prefix + name, nil
+		return prefix
 	}
+}
+
+// reserved begins the names of users and groups that are Kubernetes' own.
+const reserved = "system:"
+
+// isReserved tells whether a provider made a name of Kubernetes itself up: where nothing is
+// put before its names, one of its groups could be system:masters. Settings that put such a
+// text before all names are an administrator's own business.
+func isReserved(name, prefix string) bool {
+	return strings.HasPrefix(name, reserved) && !strings.HasPrefix(prefix, reserved)
 }
 
 func (v *Verifier) groups(c claims) ([]string, error) {
@@ -134,7 +162,9 @@ func (v *Verifier) groups(c claims) ([]string, error) {
 			return nil, invalid("claim %q, the groups, is neither a text nor a list of texts", v.options.GroupsClaim)
 		}
 		for _, group := range named {
-			groups = append(groups, v.options.GroupsPrefix+group)
+			if group = v.options.GroupsPrefix + group; !isReserved(group, v.options.GroupsPrefix) {
+				groups = append(groups, group)
+			}
 		}
 	}
 	if !slices.Contains(groups, authenticatedGroup) {

@@ -27,6 +27,8 @@ const (
 	maxRedirects   = 3
 	maxKeys        = 256
 	minRSABits     = 2048
+	// maxRSABits bounds the work of a verification, which grows with the square.
+	maxRSABits = 16384
 )
 
 // issuer asks for the documents of an issuer.
@@ -105,7 +107,7 @@ func usable(raw []json.RawMessage) (keys []jose.JSONWebKey) {
 		}
 		switch public := key.Key.(type) {
 		case *rsa.PublicKey:
-			if public.N.BitLen() >= minRSABits {
+			if size := public.N.BitLen(); size >= minRSABits && size <= maxRSABits {
 				keys = append(keys, key)
 			}
 		case *ecdsa.PublicKey, ed25519.PublicKey:

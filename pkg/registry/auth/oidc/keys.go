@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const (
 	keysUsable = 24 * time.Hour
 	// fetchPause is the shortest time between two fetches.
 	fetchPause = 10 * time.Second
+	// fetchTime ends a fetch. It is that of its own and not what is left to the request that
+	// caused it: all requests depend on it.
+	fetchTime = 2*requestTimeout + time.Second
 	// maxTried bounds the keys that one token is compared with.
 	maxTried = 16
 )
@@ -39,36 +43,41 @@ type keySet struct {
 // none when the issuer has no such key. An error means that nobody knows.
 func (s *keySet) find(ctx context.Context, id string, algorithm jose.SignatureAlgorithm) ([]any, error) {
 	for {
-		s.mu.Lock()
-		now := s.now()
-		found := choose(s.keys, id, algorithm)
-		age := now.Sub(s.loaded)
-		if s.loaded.IsZero() || age > keysUsable {
-			found, age = nil, keysUsable+1
+		found, pending, err := s.look(id, algorithm)
+		if pending == nil {
+			return found, err
 		}
-		if len(found) > 0 && age < keysFresh {
-			s.mu.Unlock()
-			return found, nil
+		select {
+		case <-pending:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		if s.pending != nil {
-			pending := s.pending
-			s.mu.Unlock()
-			select {
-			case <-pending:
-				continue
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
-		if !s.asked.IsZero() && now.Sub(s.asked) < fetchPause {
-			failure := s.failure
-			s.mu.Unlock()
-			return settled(found, failure)
-		}
-		s.asked, s.pending = now, make(chan struct{})
-		s.mu.Unlock()
-		s.load(ctx)
 	}
+}
+
+// look answers with what is known, or with what to wait for.
+func (s *keySet) look(id string, algorithm jose.SignatureAlgorithm) (found []any, pending chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if age := now.Sub(s.loaded); !s.loaded.IsZero() && age <= keysUsable {
+		found = choose(s.keys, id, algorithm)
+		if len(found) > 0 && age >= 0 && age < keysFresh {
+			return found, nil, nil
+		}
+	}
+	// A clock that was put back must not keep us from asking.
+	if pause := now.Sub(s.asked); s.pending == nil && (s.asked.IsZero() || pause < 0 || pause >= fetchPause) {
+		s.asked, s.pending = now, make(chan struct{})
+		go s.load(s.pending)
+	}
+	// An issuer that did not answer the last time may take its time again. Who has a key that
+	// is known does not wait for that.
+	if s.pending != nil && (len(found) == 0 || s.failure == nil) {
+		return nil, s.pending, nil
+	}
+	found, err = settled(found, s.failure)
+	return found, nil, err
 }
 
 // settled is the answer when nothing newer can be had: a key that is known is used; that a
@@ -81,8 +90,10 @@ func settled(found []any, failure error) ([]any, error) {
 }
 
 // load fetches the keys for all who wait.
-func (s *keySet) load(ctx context.Context) {
-	keys, err := s.fetch(ctx)
+func (s *keySet) load(done chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
+	defer cancel()
+	keys, err := s.guarded(ctx)
 	if err == nil && len(keys) == 0 {
 		err = errors.New("the key set has no key that can be used")
 	}
@@ -91,8 +102,18 @@ func (s *keySet) load(ctx context.Context) {
 	if s.failure = err; err == nil {
 		s.keys, s.loaded = keys, s.now()
 	}
-	close(s.pending)
 	s.pending = nil
+	close(done)
+}
+
+// guarded fetches. A panic over what an issuer sends would end the process here.
+func (s *keySet) guarded(ctx context.Context) (keys []jose.JSONWebKey, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			keys, err = nil, fmt.Errorf("panic: %v", reason)
+		}
+	}()
+	return s.fetch(ctx)
 }
 
 // choose picks by key id, and by algorithm where the key says one. A token without key id
