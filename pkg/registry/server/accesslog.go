@@ -36,11 +36,11 @@ func (s *Server) logRequest(r *http.Request, record *handlers.Record, status int
 	}
 	fields := []zap.Field{
 		zap.String("request_id", record.ID), zap.String("remote", remote(r)),
-		zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("query", maskedQuery(r.URL)),
+		zap.String("method", short(r.Method)), zap.String("path", shortPath(r.URL.Path)), zap.String("query", maskedQuery(r.URL)),
 		zap.String("proto", r.Proto), zap.Int("status", status),
 		zap.Int64("bytes_in", in.bytes), zap.Int64("bytes_out", out.bytes),
 		zap.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000),
-		zap.String("user", record.Identity.Username), zap.String("user_agent", short(r.UserAgent())), zap.String("host", short(r.Host)),
+		zap.String("user", short(record.Identity.Username)), zap.String("user_agent", short(r.UserAgent())), zap.String("host", short(r.Host)),
 	}
 	if name := record.Route.Name.String(); name != "" {
 		fields = append(fields, zap.String("repo", name))
@@ -104,12 +104,18 @@ func maskedQuery(u *url.URL) string {
 const (
 	mask      = "***"
 	shortText = 256
+	// longestPath is longer than any path that means something.
+	longestPath = 1024
 )
 
 // short bounds what a client may write into a log line.
-func short(text string) string {
-	if len(text) > shortText {
-		return strings.ToValidUTF8(text[:shortText], "") + "…"
+func short(text string) string { return cut(text, shortText) }
+
+func shortPath(path string) string { return cut(path, longestPath) }
+
+func cut(text string, most int) string {
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
 }

@@ -87,6 +87,30 @@ func TestPanicIsAnswered(t *testing.T) {
 	}
 }
 
+// A client writes no more into the log than a line has room for.
+func TestLinesOfTheAccessLogAreBounded(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	s := testServer(t, zap.New(core), Options{})
+	flood := strings.Repeat("x", 60<<10)
+	r := httptest.NewRequest(http.MethodGet, "/v2/"+flood+"?from="+flood+"&"+flood+"=1", nil)
+	r.Method, r.Host = flood, flood
+	r.Header.Set("User-Agent", flood)
+	r.Header.Set("X-Forwarded-For", flood+"\x7f\n{")
+	r.Header.Set("X-Request-Id", flood)
+	s.ServeHTTP(httptest.NewRecorder(), r)
+	size := 0
+	for key, value := range logs.FilterMessage("request").All()[0].ContextMap() {
+		if text, ok := value.(string); ok {
+			if size += len(text); len(text) > longestPath+len("…") {
+				t.Errorf("%s has %d bytes", key, len(text))
+			}
+		}
+	}
+	if size > 4<<10 {
+		t.Errorf("%d bytes in one line", size)
+	}
+}
+
 // Behaviour 95.
 func TestSecretsAreNotLogged(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)

@@ -27,11 +27,33 @@ func (t *Tracing) Serve(r *http.Request) (*http.Request, Request) {
 	if t == nil {
 		return r, Request{}
 	}
-	ctx := propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx := propagator.Extract(r.Context(), incoming(r.Header))
 	ctx, span := t.tracer.Start(ctx, method(r.Method), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(attribute.String("http.request.method", method(r.Method))))
 	return r.WithContext(ctx), Request{span}
 }
+
+// maxState is how much of a client's tracestate goes on; W3C asks for 512 bytes at least.
+// All of it goes to the API server and to other registries with every call.
+const maxState = 512
+
+// incoming is what of a request's headers continues a trace.
+type incoming http.Header
+
+// Get implements propagation.TextMapCarrier.
+func (h incoming) Get(key string) string {
+	value := http.Header(h).Get(key)
+	if len(value) > maxState {
+		return ""
+	}
+	return value
+}
+
+// Set implements propagation.TextMapCarrier; nothing is written into a request that came.
+func (incoming) Set(string, string) {}
+
+// Keys implements propagation.TextMapCarrier.
+func (incoming) Keys() []string { return propagator.Fields() }
 
 // End completes the span; result is asked only when somebody wants to know.
 func (q Request) End(result func() Result) {

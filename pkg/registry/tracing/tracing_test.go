@@ -213,3 +213,32 @@ func BenchmarkServe(b *testing.B) {
 		})
 	}
 }
+
+// A tracestate goes to every host that is asked for the request, so a client must not make it
+// large.
+func TestALargeTraceStateGoesNoFurther(t *testing.T) {
+	on := New()
+	for what, test := range map[string]struct {
+		state []string
+		want  string
+	}{
+		"small": {[]string{"vendor=1"}, "vendor=1"}, "large": {[]string{"vendor=1,other=" + strings.Repeat("x", 250) + ",third=" + strings.Repeat("x", 250)}, ""},
+		"several lines": {[]string{"vendor=1", "flood=" + strings.Repeat("x", 250)}, "vendor=1"}, "malformed": {[]string{"\xff\n=,,"}, ""},
+	} {
+		r := request(t, "/v2/")
+		r.Header["Tracestate"] = test.state
+		served, _ := on.Serve(r)
+		sent := ""
+		out := httptest.NewRequestWithContext(served.Context(), "GET", "https://api.test/", nil)
+		_, err := on.Wrap("remote", false, roundTripper(func(r *http.Request) (*http.Response, error) {
+			sent = r.Header.Get("tracestate")
+			if !strings.HasPrefix(r.Header.Get("traceparent"), parent[:36]) {
+				t.Errorf("%s: the trace ends: %q", what, r.Header.Get("traceparent"))
+			}
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+		})).RoundTrip(out)
+		if err != nil || sent != test.want {
+			t.Errorf("%s: sent %q, %v", what, sent, err)
+		}
+	}
+}
