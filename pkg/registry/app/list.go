@@ -4,22 +4,16 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"time"
 
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/recovery"
-	"image.alauda.io/registry/pkg/registry/store"
 )
 
 // runList lists what the storage holds. It asks nobody but the storage and writes nothing.
 func runList(ctx context.Context, c *config.Config, m *modes, to output) error {
 	log := modeLog(c)
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
-	storage, err := openStorage(ctx, c)
-	if err != nil {
-		return err
-	}
-	blobs, err := store.New(ctx, storage, store.Options{ReadOnly: true, Now: time.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
+	blobs, err := openStore(ctx, c, true)
 	if err != nil {
 		return err
 	}

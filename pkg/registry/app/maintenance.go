@@ -10,7 +10,6 @@ import (
 	"image.alauda.io/registry/pkg/registry/gc"
 	"image.alauda.io/registry/pkg/registry/gc/online"
 	"image.alauda.io/registry/pkg/registry/purge"
-	"image.alauda.io/registry/pkg/registry/store"
 
 	"k8s.io/utils/clock"
 )
@@ -26,41 +25,46 @@ func clockOf(deps Dependencies) clock.WithTicker {
 	return deps.Clock
 }
 
-// purger removes abandoned uploads; nil when that is switched off, or nothing may be
-// written.
-func purger(c *config.Config, deps Dependencies, storage *store.Store) (*purge.Purger, error) {
-	purging, err := c.UploadPurging()
-	if err != nil || !purging.Enabled || c.ReadOnly() {
-		return nil, err
+// purging makes what removes abandoned uploads, unless that is switched off or nothing may
+// be written.
+func (b *builder) purging(context.Context) error {
+	settings, err := b.c.UploadPurging()
+	if err != nil || !settings.Enabled || b.c.ReadOnly() {
+		return err
 	}
-	return purge.New(purge.Options{
-		Age: purging.Age, Interval: purging.Interval, DryRun: purging.DryRun,
-		Storage: storage, Clock: clockOf(deps), Random: rand.Float64, Log: deps.Log.Named("purge"),
+	b.registry.Purger, err = purge.New(purge.Options{
+		Age: settings.Age, Interval: settings.Interval, DryRun: settings.DryRun,
+		Storage: b.registry.Store, Clock: clockOf(b.Dependencies), Random: rand.Float64, Log: b.Log.Named("purge"),
 	})
+	return err
 }
 
 // collections makes the online collector. Without a cluster only this process knows of it.
-func collections(c *config.Config, deps Dependencies, storage *store.Store) (*online.Service, error) {
-	log := deps.Log.Named("gc")
-	leases := deps.Leases
+func (b *builder) collections(context.Context) error {
+	log := b.Log.Named("gc")
+	leases := b.Leases
 	if leases == nil {
 		leases = online.NewLocalLeases()
 	}
-	collector := &gc.Collector{Store: storage, Metadata: deps.Metadata, Log: log}
-	return online.New(online.Options{
-		Leases: leases, Clock: clockOf(deps), Log: log,
+	collector := &gc.Collector{Store: b.registry.Store, Metadata: b.Metadata, Log: log}
+	service, err := online.New(online.Options{
+		Leases: leases, Clock: clockOf(b.Dependencies), Log: log,
 		Collect: func(ctx context.Context, task online.Task, proceed func() error, note func(gc.Report)) (gc.Report, error) {
-			if deps.Metadata == nil {
+			if b.Metadata == nil {
 				return gc.Report{}, errors.New("there is no image API that says what is in use")
 			}
-			options := collectionOptions(c, deps, task)
+			options := collectionOptions(b.c, b.Dependencies, task)
 			// Whoever may not go on ends ctx, which is looked at before each removal.
 			options.OnFinding = func(gc.Finding) { _ = proceed() }
 			return collector.Run(ctx, options, note)
 		},
 	})
+	b.registry.Collections, b.handlers.Collections = service, service
+	b.handlers.CollectionAge = b.c.Alauda.GC.MinAge
+	return err
 }
 
+// collectionOptions are those of one collection on request.
 func collectionOptions(c *config.Config, deps Dependencies, task online.Task) gc.Options {
 	options := gc.DefaultOptions()
 	options.DryRun, options.MinAge, options.AllowEmptyMetadata = task.DryRun, task.MinAge, task.AllowEmptyMetadata

@@ -2,22 +2,18 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
+	"image.alauda.io/registry/pkg/logging"
 	"image.alauda.io/registry/pkg/registry/config"
 
+	"github.com/distribution/distribution/v3/configuration"
 	"github.com/spf13/pflag"
 )
-
-// exitRefused is the exit code of a run that a guard ended before it changed anything.
-const exitRefused = 4
-
-// errRefused marks errors of guards.
-var errRefused = errors.New("refused")
 
 // Flags. Each works with one dash and with two.
 const (
@@ -164,4 +160,15 @@ func runMode(ctx context.Context, run mode, m *modes, path string, to output) er
 		fmt.Fprintln(to.problems, "warning:", warning)
 	}
 	return run(ctx, c, m, to)
+}
+
+// modeLog is the log of a mode, whose results are on stdout: warnings only, whatever the
+// file says, unless the environment asks for more.
+func modeLog(c *config.Config) *logging.Logger {
+	log := c.Configuration.Log
+	log.Level = "warn"
+	if level := os.Getenv("REGISTRY_LOG_LEVEL"); level != "" {
+		log.Level = configuration.Loglevel(level)
+	}
+	return logging.SetupWith(logOptions(log))
 }

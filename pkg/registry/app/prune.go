@@ -4,16 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
-	"image.alauda.io/registry/pkg/logging"
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/gc"
-	"image.alauda.io/registry/pkg/registry/store"
-
-	"github.com/distribution/distribution/v3/configuration"
 )
 
 // mostPercent of all blobs may go without -force.
@@ -27,10 +21,6 @@ func runPrune(ctx context.Context, c *config.Config, m *modes, to output) error 
 	}
 	log := modeLog(c)
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
-	storage, err := openStorage(ctx, c)
-	if err != nil {
-		return err
-	}
 	kubeConfig, err := restConfig(c)
 	if err != nil {
 		return err
@@ -41,7 +31,7 @@ func runPrune(ctx context.Context, c *config.Config, m *modes, to output) error 
 	}
 	// The configuration may be read-only just for this run: the store's markers are still
 	// written, because nobody can be sure that no registry serves.
-	blobs, err := store.New(ctx, storage, store.Options{Now: time.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
+	blobs, err := openStore(ctx, c, false)
 	if err != nil {
 		return err
 	}
@@ -49,17 +39,7 @@ func runPrune(ctx context.Context, c *config.Config, m *modes, to output) error 
 	return prune(ctx, c, m, collector, to)
 }
 
-// modeLog is the log of a mode, whose results are on stdout: warnings only, whatever the
-// file says, unless the environment asks for more.
-func modeLog(c *config.Config) *logging.Logger {
-	log := c.Configuration.Log
-	log.Level = "warn"
-	if level := os.Getenv("REGISTRY_LOG_LEVEL"); level != "" {
-		log.Level = configuration.Loglevel(level)
-	}
-	return logging.SetupWith(logOptions(log))
-}
-
+// prune runs with what it works on.
 func prune(ctx context.Context, c *config.Config, m *modes, collector *gc.Collector, to output) error {
 	options := gc.DefaultOptions()
 	options.DryRun = m.prune == pruneCheck

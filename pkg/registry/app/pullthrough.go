@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,10 +10,7 @@ import (
 	configv1 "image.alauda.io/api/config/v1"
 	"image.alauda.io/registry/pkg/oci/remote"
 	"image.alauda.io/registry/pkg/registry/config"
-	"image.alauda.io/registry/pkg/registry/limiter"
 	"image.alauda.io/registry/pkg/registry/pullthrough"
-	"image.alauda.io/registry/pkg/registry/server"
-	"image.alauda.io/registry/pkg/registry/store"
 	"image.alauda.io/registry/pkg/version"
 )
 
@@ -25,23 +23,26 @@ const (
 )
 
 // pullThrough makes the service that fetches from other registries.
-func pullThrough(c *config.Config, deps Dependencies, blobs *store.Store, writes *limiter.Limiter, metrics *server.Metrics) (*pullthrough.Service, error) {
-	options := remoteOptions(c)
-	if deps.Tracing != nil {
-		options.Wrap = func(next http.RoundTripper) http.RoundTripper { return deps.Tracing.Wrap("registry", false, next) }
+func (b *builder) pullThrough(context.Context) error {
+	options := remoteOptions(b.c)
+	if b.Tracing != nil {
+		options.Wrap = func(next http.RoundTripper) http.RoundTripper { return b.Tracing.Wrap("registry", false, next) }
 	}
 	client, err := remote.New(options)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return pullthrough.New(pullthrough.Options{
-		Client: client, Secrets: deps.API.Secrets, Store: blobs, Writes: writes,
-		Mirror:     c.Alauda.PullThrough.Mirror && !c.ReadOnly(),
-		ServerAddr: c.Alauda.Server.Addr, OwnHosts: c.Alauda.Server.AdditionalHosts,
-		Installation: pullthrough.Installation(c.Configuration.HTTP.Secret),
-		ConfigFiles:  credentialFiles(c.Alauda.PullThrough.DockerConfigPaths, os.Getenv("DOCKER_CONFIG")),
-		Limits:       pullthrough.DefaultLimits(), Observer: metrics, Log: deps.Log, Now: deps.Now,
+	settings := b.c.Alauda.PullThrough
+	service, err := pullthrough.New(pullthrough.Options{
+		Client: client, Secrets: b.API.Secrets, Store: b.registry.Store, Writes: b.handlers.Writes,
+		Mirror:     settings.Mirror && !b.c.ReadOnly(),
+		ServerAddr: b.c.Alauda.Server.Addr, OwnHosts: b.c.Alauda.Server.AdditionalHosts,
+		Installation: pullthrough.Installation(b.c.Configuration.HTTP.Secret),
+		ConfigFiles:  credentialFiles(settings.DockerConfigPaths, os.Getenv("DOCKER_CONFIG")),
+		Limits:       pullthrough.DefaultLimits(), Observer: b.registry.Metrics, Log: b.Log, Now: b.Now,
 	})
+	b.registry.PullThrough, b.handlers.PullThrough = service, service
+	return err
 }
 
 func remoteOptions(c *config.Config) remote.Options {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,18 +9,11 @@ import (
 	"image.alauda.io/registry/pkg/registry/gc"
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/recovery"
-	"image.alauda.io/registry/pkg/registry/store"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
-
-// exitProblems is the exit code of -restore-mode when problems are left.
-const exitProblems = 3
-
-// errProblems marks the end of a run that found problems and did not repair all of them.
-var errProblems = errors.New("problems are left")
 
 // runRestore compares the storage with the image API.
 func runRestore(ctx context.Context, c *config.Config, m *modes, to output) error {
@@ -43,14 +35,9 @@ func runRestore(ctx context.Context, c *config.Config, m *modes, to output) erro
 		return fmt.Errorf("kubernetes client: %w", err)
 	}
 	options.NamespaceExists = namespaceExists(client)
-	storage, err := openStorage(ctx, c)
-	if err != nil {
-		return err
-	}
 	// The checks write nothing, no markers either.
 	readOnly := m.restoreMode != string(recovery.Recover)
-	options.Store, err = store.New(ctx, storage, store.Options{ReadOnly: readOnly, Now: time.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
-	if err != nil {
+	if options.Store, err = openStore(ctx, c, readOnly); err != nil {
 		return err
 	}
 	return restore(ctx, c, m, options, to)

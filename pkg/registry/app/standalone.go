@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 
-	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/standalone"
 	"image.alauda.io/registry/pkg/registry/store"
@@ -19,12 +18,4 @@ func withoutCluster(ctx context.Context, c *config.Config, deps Dependencies) (D
 	}
 	deps.API, deps.Reviewer = standalone.NewAPI(links, c.Alauda.Server.Addr, deps.Now), standalone.Reviewer{}
 	return deps, nil
-}
-
-// newAuthenticator lets everybody in only where the configuration says auth: none.
-func newAuthenticator(c *config.Config, reviewer auth.Reviewer, options auth.Options) (*auth.Authenticator, error) {
-	if c.NoAuth() {
-		return auth.NewOpenAuthenticator(), nil
-	}
-	return auth.NewAuthenticator(reviewer, options)
 }

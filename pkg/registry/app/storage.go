@@ -2,14 +2,13 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/digestcache"
-	"image.alauda.io/registry/pkg/registry/server"
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
-	"go.uber.org/zap"
 )
 
 // openStorage makes the configured driver with its middleware. Nothing is asked yet, so a
@@ -22,34 +21,35 @@ func openStorage(ctx context.Context, c *config.Config) (driver.StorageDriver, e
 	return store.OpenDriver(ctx, name, parameters, c.Configuration.Middleware["storage"])
 }
 
-// blobStore puts the store on the driver. The layer that measures is the outermost one, it
-// replaces nothing that is configured.
-func blobStore(ctx context.Context, c *config.Config, deps Dependencies, metrics *server.Metrics, known *digestcache.Cache) (*store.Store, error) {
-	observed := store.Observe(deps.Driver, store.ObserveOptions{Observer: metrics, Place: c.StoragePlace(), Limit: c.Alauda.HTTP.IOTimeout})
-	return store.New(ctx, observed, store.Options{
-		ReadOnly: c.ReadOnly(), Observer: metrics, Now: deps.Now, MaxManifest: c.Alauda.Manifests.MaxSize,
-		OnDelete: known.Forget, OnDeletion: metrics.BlobDeletion,
-	})
+// openStore opens the storage for a mode, whose work nobody measures.
+func openStore(ctx context.Context, c *config.Config, readOnly bool) (*store.Store, error) {
+	storage, err := openStorage(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(ctx, storage, store.Options{ReadOnly: readOnly, Now: time.Now, MaxManifest: c.Alauda.Manifests.MaxSize})
 }
 
-// digestCache makes the cache; nil when it is disabled.
-func digestCache(c *config.Config, deps Dependencies, metrics *server.Metrics) (*digestcache.Cache, error) {
+// digestCache makes the cache of digests; nil when it is disabled.
+func (b *builder) digestCache(context.Context) error {
 	options := digestcache.DefaultOptions()
-	options.TTL, options.Now, options.Observer = c.Alauda.Cache.BlobRepositoryTTL, deps.Now, metrics
-	if c.Alauda.Cache.Disabled {
+	options.TTL, options.Now, options.Observer = b.c.Alauda.Cache.BlobRepositoryTTL, b.Now, b.registry.Metrics
+	if b.c.Alauda.Cache.Disabled {
 		options.TTL = 0
 	}
-	return digestcache.New(options)
+	var err error
+	b.handlers.Cache, err = digestcache.New(options)
+	return err
 }
 
-// storageLog tells administrators why the registry is not ready. The answer of the probe
-// only says that it is not, because anybody may ask it.
-func storageLog(log *zap.Logger) func(error) {
-	return func(err error) {
-		if err != nil {
-			log.Error("the storage does not work", zap.Error(err))
-			return
-		}
-		log.Info("the storage works again")
-	}
+// blobStore puts the store on the driver. The layer that measures is the outermost one, it
+// replaces nothing that is configured.
+func (b *builder) blobStore(ctx context.Context) error {
+	observed := store.Observe(b.Driver, store.ObserveOptions{Observer: b.registry.Metrics, Place: b.c.StoragePlace(), Limit: b.c.Alauda.HTTP.IOTimeout})
+	blobs, err := store.New(ctx, observed, store.Options{
+		ReadOnly: b.c.ReadOnly(), Observer: b.registry.Metrics, Now: b.Now, MaxManifest: b.c.Alauda.Manifests.MaxSize,
+		OnDelete: b.handlers.Cache.Forget, OnDeletion: b.registry.Metrics.BlobDeletion,
+	})
+	b.registry.Store, b.handlers.Store = blobs, blobs
+	return err
 }

@@ -66,38 +66,53 @@ type Options struct {
 
 // Handlers has everything that requests need.
 type Handlers struct {
-	Options       Options
-	Store         *store.Store
-	API           imageapi.Client
-	Streams       *streams.Views
-	Pusher        *imageapi.Pusher
-	Authenticator *auth.Authenticator
-	Authorizer    *auth.Authorizer
-	// Catalog decides which namespaces a list of repositories shows.
-	Catalog       *Catalog
-	Challenge     auth.Challenge
-	States        *uploadstate.Signer
-	Reads, Writes *limiter.Limiter
-	// Signatures are those of the image API; nil without one.
-	Signatures signatures.Client
-	// Cache remembers which blobs repositories may serve; nil when it is switched off.
-	Cache *digestcache.Cache
+	Options Options
+	Access
+	Knowledge
+
+	// Store has the content, States carries uploads from request to request.
+	Store  *store.Store
+	States *uploadstate.Signer
 	// PullThrough fetches what streams have by import.
 	PullThrough *pullthrough.Service
-	// Limits refuses early what the namespace does not allow; nil when it is switched off.
-	Limits *limits.Checker
+	// Reads and Writes bound the requests that run at a time.
+	Reads, Writes *limiter.Limiter
+
 	// Collections are made and reported here; CollectionAge is the age below which none
 	// takes content unless asked otherwise.
 	Collections   *online.Service
 	CollectionAge time.Duration
-	// Metrics serves the metrics; nil when they are disabled. MetricsSecret is an
-	// alternative to a token with the permission.
-	Metrics       http.Handler
-	MetricsSecret string
-	Log           *zap.Logger
-	Now           func() time.Time
+	// Metrics serves the metrics; nil when they are disabled.
+	Metrics http.Handler
+
+	Log *zap.Logger
+	Now func() time.Time
 	// Wait pauses and returns early with the context's error.
 	Wait func(ctx context.Context, delay time.Duration) error
+}
+
+// Access says who a caller is and what is allowed.
+type Access struct {
+	Authenticator *auth.Authenticator
+	Authorizer    *auth.Authorizer
+	// Catalog decides which namespaces a list of repositories shows.
+	Catalog   *Catalog
+	Challenge auth.Challenge
+	// MetricsSecret is an alternative to a token with the permission to read metrics.
+	MetricsSecret string
+}
+
+// Knowledge is the image API and what is remembered of it.
+type Knowledge struct {
+	API     imageapi.Client
+	Streams *streams.Views
+	Pusher  *imageapi.Pusher
+	// Signatures are those of the image API; nil without one.
+	Signatures signatures.Client
+	// Cache remembers which blobs repositories may serve; nil when it is switched off.
+	Cache *digestcache.Cache
+	// Limits refuses early what the namespace does not allow; nil when it is switched off.
+	Limits *limits.Checker
 }
 
 // Record is what the server learns about a request, for logs and metrics.
