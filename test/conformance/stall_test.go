@@ -8,11 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"image.alauda.io/registry/test/selfsigned"
 )
 
 // pause is the longest pause of a transfer in these tests.
@@ -57,13 +58,13 @@ func serve(t *testing.T, overTLS bool) *served {
 // certificateFiles are those of a test server of the standard library, which are valid for 127.0.0.1.
 func certificateFiles(t *testing.T) (certificate, key string, roots *x509.CertPool) {
 	t.Helper()
-	directory := t.TempDir()
-	certificate, key = filepath.Join(directory, "tls.crt"), filepath.Join(directory, "tls.key")
-	certificatePEM, keyPEM := selfSigned(t)
-	for file, content := range map[string][]byte{certificate: certificatePEM, key: keyPEM} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	certificate, key, err := selfsigned.Write(t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificatePEM, err := os.ReadFile(certificate)
+	if err != nil {
+		t.Fatal(err)
 	}
 	roots = x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificatePEM)

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"flag"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
+
+	"image.alauda.io/registry/test/selfsigned"
 )
 
 // serveRole is this program as one of the servers.
@@ -70,35 +65,17 @@ type pair struct {
 }
 
 func newPair(dir string) (pair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	var p pair
+	var err error
+	if p.certificate, p.key, err = selfsigned.Write(dir, 1); err != nil {
+		return p, err
+	}
+	certificate, err := os.ReadFile(p.certificate)
 	if err != nil {
-		return pair{}, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "registry bench"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return pair{}, err
-	}
-	keyRaw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return pair{}, err
-	}
-	p := pair{certificate: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key")}
-	certificatePEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})
-	if err := os.WriteFile(p.certificate, certificatePEM, 0o600); err != nil {
-		return pair{}, err
-	}
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyRaw})
-	if err := os.WriteFile(p.key, keyPEM, 0o600); err != nil {
-		return pair{}, err
+		return p, err
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(certificatePEM)
+	roots.AppendCertsFromPEM(certificate)
 	p.client = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
 	return p, nil
 }
