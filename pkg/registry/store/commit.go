@@ -148,3 +148,12 @@ func (s *Store) awaitDeletion(ctx context.Context, d digest.Digest, deadline tim
 	}
 	return pause(ctx, deletionPoll)
 }
+
+// keepLinks makes sure of the links that the commit has written.
+func (u *Upload) keepLinks(ctx context.Context, want, canonical digest.Digest) error {
+	links := []NewLink{{Set: Layers, Digest: canonical, Canonical: canonical}}
+	if want != canonical {
+		links = append(links, NewLink{Set: Layers, Digest: want, Canonical: canonical})
+	}
+	return u.store.secureLinks(ctx, u.name, links)
+}

@@ -126,6 +126,13 @@ func (h *hooked) Delete(ctx context.Context, path string) error {
 	return h.StorageDriver.Delete(ctx, path)
 }
 
+func (h *hooked) PutContent(ctx context.Context, path string, content []byte) error {
+	if err := h.before("put", path); err != nil {
+		return err
+	}
+	return h.StorageDriver.PutContent(ctx, path, content)
+}
+
 func (h *hooked) Stat(ctx context.Context, path string) (driver.FileInfo, error) {
 	if err := h.before("stat", path); err != nil {
 		return nil, err

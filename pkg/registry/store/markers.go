@@ -19,6 +19,9 @@ const (
 	deletingAge = 10 * time.Minute
 
 	rememberedTouches = 16384
+
+	// clockMarker is written to learn what time the storage has.
+	clockMarker = markers + "/clock"
 )
 
 // Rely finds existing bytes that a push is about to depend on and keeps a collector
@@ -73,7 +76,8 @@ func (s *Store) touch(ctx context.Context, info Info) error {
 }
 
 // beingDeleted tells whether a living deleter has announced to take these bytes. A
-// marker that is older than the bytes was left by a crash.
+// marker that is older than the bytes was left by a crash. One that looks expired may be
+// the work of a storage whose clock is behind, so that clock decides.
 func (s *Store) beingDeleted(ctx context.Context, info Info) (bool, error) {
 	marker, err := s.stat(ctx, markerPath(deletingMarker, info.Digest))
 	if errors.Is(err, ErrNotFound) {
@@ -82,7 +86,27 @@ func (s *Store) beingDeleted(ctx context.Context, info Info) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return s.options.Now().Sub(marker.ModTime()) < deletingAge && !marker.ModTime().Before(info.ModTime), nil
+	if marker.ModTime().Before(info.ModTime) {
+		return false, nil
+	}
+	if s.options.ReadOnly || s.options.Now().Sub(marker.ModTime()) < deletingAge {
+		return s.options.Now().Sub(marker.ModTime()) < deletingAge, nil
+	}
+	now, err := s.storageNow(ctx)
+	return err == nil && now.Sub(marker.ModTime()) < deletingAge, err
+}
+
+// storageNow asks the storage for its time, by which markers are dated: a file server can be
+// hours behind. It costs a write, so it is for those who met a marker.
+func (s *Store) storageNow(ctx context.Context) (time.Time, error) {
+	if err := s.put(ctx, clockMarker, []byte(s.options.Now().UTC().Format(time.RFC3339))); err != nil {
+		return time.Time{}, err
+	}
+	info, err := s.stat(ctx, clockMarker)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // touches remembers the markers that this process wrote, to save reading them.

@@ -22,7 +22,17 @@ type actorKey struct{}
 // stepped is a storage whose every operation waits until the schedule lets it happen.
 type stepped struct {
 	driver.StorageDriver
+	// behind is how far the storage's clock is behind.
+	behind time.Duration
 }
+
+// dated has the time that the storage's clock gave.
+type dated struct {
+	driver.FileInfo
+	behind time.Duration
+}
+
+func (d dated) ModTime() time.Time { return d.FileInfo.ModTime().Add(-d.behind) }
 
 type actor struct {
 	name    string
@@ -42,7 +52,16 @@ func step(ctx context.Context) {
 
 func (s stepped) Stat(ctx context.Context, path string) (driver.FileInfo, error) {
 	step(ctx)
-	return s.StorageDriver.Stat(ctx, path)
+	info, err := s.StorageDriver.Stat(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return dated{info, s.behind}, nil
+}
+
+func (s stepped) List(ctx context.Context, path string) ([]string, error) {
+	step(ctx)
+	return s.StorageDriver.List(ctx, path)
 }
 
 func (s stepped) GetContent(ctx context.Context, path string) ([]byte, error) {
@@ -114,10 +133,11 @@ type reuse struct {
 
 const reused = "a layer"
 
-// newReuse stores an old blob. leftover adds the announcement of a deleter that died.
-func newReuse(t *testing.T, leftover time.Duration) *reuse {
+// newReuse stores an old blob. leftover adds the announcement of a deleter that died; behind
+// is how far the clock of the storage is behind.
+func newReuse(t *testing.T, leftover, behind time.Duration) *reuse {
 	t.Helper()
-	s, err := New(t.Context(), stepped{inmemory.New()}, Options{Now: time.Now})
+	s, err := New(t.Context(), stepped{inmemory.New(), behind}, Options{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,14 +236,18 @@ func exhaust(t *testing.T, run func(choose func(n int) int) error) (schedules in
 }
 
 // Behaviour 85: no interleaving of the operations of one pusher and one deleter ends with
-// an accepted manifest whose blob is missing, also beside the leftover of a crash.
+// an accepted manifest whose blob is missing, also beside the leftover of a crash and on a
+// storage with a wrong clock.
 func TestEveryInterleavingOfPushAndDelete(t *testing.T) {
-	for name, leftover := range map[string]time.Duration{"clean": 0, "after a crash": 11 * time.Minute} {
+	for name, test := range map[string]struct{ leftover, behind time.Duration }{
+		"clean": {}, "after a crash": {leftover: 11 * time.Minute},
+		"clock behind": {behind: 3 * time.Hour}, "clock ahead": {behind: -3 * time.Hour},
+	} {
 		t.Run(name, func(t *testing.T) {
 			accepted, deleted := 0, 0
 			schedules := exhaust(t, func(choose func(n int) int) (err error) {
 				synctest.Test(t, func(t *testing.T) {
-					r := newReuse(t, leftover)
+					r := newReuse(t, test.leftover, test.behind)
 					schedule([]*actor{r.push(false), r.delete(MinimumAge)}, choose)
 					err = r.check()
 					if r.accepted {
@@ -256,7 +280,7 @@ func TestInterleavingsWithUploads(t *testing.T) {
 			for seed := range uint64(schedules) {
 				synctest.Test(t, func(t *testing.T) {
 					random := rand.New(rand.NewPCG(seed, 85))
-					r := newReuse(t, 0)
+					r := newReuse(t, 0, 0)
 					// Runs of one actor reach the late steps of the others more often.
 					last, stay := 0, random.IntN(4)
 					schedule(actors(r), func(n int) int {

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"image.alauda.io/registry/pkg/registry/route"
+
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/storage"
 	"github.com/distribution/distribution/v3/registry/storage/driver"
@@ -80,6 +82,9 @@ type Options struct {
 	MaxManifest int64
 	// OnDelete is called before bytes are removed, so that no cache promises them.
 	OnDelete func(canonical digest.Digest)
+	// OnUnlink is called after links of a repository were removed, so that no cache promises
+	// what they named.
+	OnUnlink func(repository route.Name)
 	// OnDeletion hears what became of every request to delete a blob.
 	OnDeletion func(Deletion)
 }

@@ -218,7 +218,11 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 		u.cancel(ctx)
 		return Info{}, &Error{"commit upload " + u.ID, err}
 	}
-	return u.store.settle(ctx, Info{Digest: descriptor.Digest, Size: descriptor.Size})
+	committed, err := u.store.settle(ctx, Info{Digest: descriptor.Digest, Size: descriptor.Size})
+	if err != nil {
+		return Info{}, err
+	}
+	return committed, u.keepLinks(ctx, want, committed.Digest)
 }
 
 func (u *Upload) mismatch() error { return fmt.Errorf("upload %s: %w", u.ID, ErrDigestMismatch) }
