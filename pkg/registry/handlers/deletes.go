@@ -24,14 +24,16 @@ func (h *Handlers) deleteTag(req *request) error {
 	name, tag := req.route.Name, req.route.Tag
 	err := h.API.DeleteTag(req.Context(), name, tag)
 	h.Cache.ForgetRepository(name.String())
-	if apierrors.IsNotFound(err) {
-		return membership.ManifestUnknown("image stream %q has no tag %q", name, tag)
-	}
-	if err != nil {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return imageapi.Refusal(err, name)
 	}
+	// Also without the tag: a process that died between both steps has left the hint, and a
+	// recovery would bring the tag back.
 	if err := h.Store.RemoveTagHint(req.Context(), name, tag); err != nil {
 		return err
+	}
+	if err != nil {
+		return membership.ManifestUnknown("image stream %q has no tag %q", name, tag)
 	}
 	return empty(req, http.StatusAccepted)
 }
