@@ -195,3 +195,21 @@ func TestAFileSystemHasNothingToRedirectTo(t *testing.T) {
 		}
 	}
 }
+
+// Variables of the environment are put over the file, so that both can name a kind. Which of
+// them counts must not be left to chance.
+func TestTwoKindsOfAuthenticationAreRefused(t *testing.T) {
+	for _, variable := range []string{"KUBECONFIG", "KUBERNETES_SERVICE_HOST"} {
+		t.Setenv(variable, "")
+	}
+	raw := []byte("version: 0.1\nstorage: {inmemory: {}}\nauth: {htpasswd: {realm: x}}\nalauda: {server: {addr: 'registry.test:5000'}}\n")
+	if c, _, err := Parse(raw); err != nil || c.NoAuth() {
+		t.Fatalf("one kind: %v", err)
+	}
+	t.Setenv("REGISTRY_AUTH_NONE_REALM", "x")
+	for range 20 {
+		if c, _, err := Parse(raw); err == nil {
+			t.Fatalf("accepted; no authentication: %t", c.NoAuth())
+		}
+	}
+}

@@ -3,12 +3,14 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -97,6 +99,9 @@ func (c *Config) validationErrors() (errs []error) {
 	case "", "all", "list", "none":
 	default:
 		errs = append(errs, fmt.Errorf("validation.manifests.indexes.platforms: %q must be all, list or none", platforms))
+	}
+	if len(c.Configuration.Auth) > 1 {
+		errs = append(errs, fmt.Errorf("auth: more than one kind is configured: %s", strings.Join(slices.Sorted(maps.Keys(c.Configuration.Auth)), ", ")))
 	}
 	if c.NoAuth() && !c.Alauda.AllowNoAuth && (c.Alauda.Kubeconfig != "" || os.Getenv("KUBECONFIG") != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "") {
 		errs = append(errs, fmt.Errorf("auth: none is refused where a Kubernetes cluster is configured, unless alauda.allownoauth is true"))
