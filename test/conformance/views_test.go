@@ -311,6 +311,35 @@ func TestCatalogOfManyForeignNamespaces(t *testing.T) {
 	}
 }
 
+// What a stream had by a copied tag is not readable by what the digest cache remembers of
+// it, when the stream was deleted outside of this registry or belongs to somebody else now.
+func TestDigestCacheEndsWithTheStream(t *testing.T) {
+	for name, again := range map[string]bool{"deleted": false, "made again": true} {
+		t.Run(name, func(t *testing.T) {
+			e := startFollowing(t)
+			raw := e.pushImage("team/source", "v1", "secret")
+			copied := &imagev1.ImageStream{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "copy"}}
+			copied.Status.Tags = []imagev1.NamedTagEventList{{Tag: "v1", Items: []imagev1.TagEvent{{
+				Image: digestOf(raw), DockerImageReference: serverAddr + "/team/copy@" + digestOf(raw),
+			}}}}
+			e.api.AddStream(copied)
+			blob := "/v2/team/copy/blobs/" + digestOf([]byte("layer of secret"))
+			e.get(blob).want(200)
+			e.warm("/v2/team/copy/tags/list")
+			before := e.api.Reads()
+			e.get(blob).want(200)
+			if e.api.Reads() != before {
+				t.Fatal("the blob is not remembered")
+			}
+			e.api.DeleteStream(route.Name{Namespace: "team", Stream: "copy"})
+			if again {
+				e.api.AddStream(&imagev1.ImageStream{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "copy"}})
+			}
+			e.eventually("the blob is unknown", func() bool { return e.get(blob).StatusCode == http.StatusNotFound })
+		})
+	}
+}
+
 // Behaviour 45, from a view.
 func TestTagListsFromViews(t *testing.T) {
 	e := startFollowing(t)

@@ -5,13 +5,16 @@ import (
 
 	"image.alauda.io/registry/pkg/registry/imageapi"
 	"image.alauda.io/registry/pkg/registry/limits"
+	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/streams"
 )
 
-// streamViews makes the views of image streams.
+// streamViews makes the views of image streams. What was remembered of the blobs of a stream
+// ends with it: the next stream of its name may be somebody else's.
 func (b *builder) streamViews(context.Context) error {
 	views, err := streams.New(streams.Options{
 		API: b.API, Source: b.Streams, Now: b.Now, Log: b.Log, Observer: b.registry.Metrics,
+		Gone: func(name route.Name) { b.handlers.Cache.ForgetRepository(name.String()) },
 	})
 	if err != nil {
 		return err
