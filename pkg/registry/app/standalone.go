@@ -16,6 +16,7 @@ func withoutCluster(ctx context.Context, c *config.Config, deps Dependencies) (D
 	if err != nil {
 		return deps, err
 	}
-	deps.API, deps.Reviewer = standalone.NewAPI(links, c.Alauda.Server.Addr, deps.Now), standalone.Reviewer{}
+	api := standalone.NewAPI(links, c.Alauda.Server.Addr, deps.Now)
+	deps.API, deps.Metadata, deps.Reviewer = api, api.Metadata(), standalone.Reviewer{}
 	return deps, nil
 }

@@ -5,7 +5,8 @@
 // API answers what handlers ask the image API from the links in the storage: the tags of a
 // repository are its tag links, a repository exists when it has anything, and what is not
 // linked in it is not in it. Nothing is recorded but those links, which the handlers write
-// themselves. Reviewer allows everything to everybody.
+// themselves. Metadata tells collections what is linked, which is what is in use. Reviewer
+// allows everything to everybody.
 //
 // It is never used beside a cluster: the composition takes either this package or the
 // clients of the Kubernetes API.
