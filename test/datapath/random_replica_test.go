@@ -22,8 +22,8 @@ import (
 )
 
 // patience is how long a client tries until it gets an answer. A replica is back within
-// seconds, and a blob that a killed collection was about to delete is waited for.
-const patience = 2 * time.Minute
+// seconds, but what a killed collection had announced is respected for two minutes.
+const patience = 4 * time.Minute
 
 // replica is a registry in a process that can be killed and started again.
 type replica struct {
