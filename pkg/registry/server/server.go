@@ -75,7 +75,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	record := &handlers.Record{ID: requestID(r), Method: r.Method}
 	watch := newWatch(w, r, s.options.IOTimeout)
-	out, in := newResponse(w, watch), newBody(r.Body, watch)
+	out, in := newResponse(w, r, watch), newBody(r.Body, watch)
 	// In a copy: net/http looks at the body of its own request to see whether a refusal was
 	// written before everything was read. Then it closes gently, so that the answer is not
 	// lost to a client that is still sending.
@@ -186,7 +186,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	failed := make(chan error, 1)
 	go func() {
 		if s.options.TLS != nil {
-			failed <- server.ServeTLS(listener, "", "")
+			failed <- server.ServeTLS(gatheringListener{listener}, "", "")
 			return
 		}
 		failed <- server.Serve(listener)
@@ -214,13 +214,17 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
+func connectionContext(ctx context.Context, connection net.Conn) context.Context {
+	return withGatherer(withConnection(ctx, connection), connection)
+}
+
 func (s *Server) httpServer() *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(s.options.HTTP2 && s.options.TLS != nil)
 	return &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		TLSConfig: s.options.TLS, Protocols: protocols, ConnContext: withConnection,
+		TLSConfig: s.options.TLS, Protocols: protocols, ConnContext: connectionContext,
 		ErrorLog: zap.NewStdLog(s.log.Named("http")),
 	}
 }
