@@ -302,7 +302,18 @@ func (f *field) clean(c *contender) error {
 		}
 	}
 	for _, path := range pushed {
-		err = errors.Join(err, os.RemoveAll(path))
+		err = errors.Join(err, removeAll(path))
+	}
+	return err
+}
+
+// removeAll tries again while a server is still ending what clients gave up.
+func removeAll(path string) (err error) {
+	for range 100 {
+		if err = os.RemoveAll(path); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	return err
 }

@@ -73,6 +73,9 @@ func (f *field) memoryOf(ctx context.Context, c *contender, what string, count i
 	defer cancel()
 	transfers, stop := context.WithTimeout(ctx, duration)
 	defer stop()
+	stopProfile := f.profile(workload{name: what, clients: count}, c)
+	profileEnd := time.AfterFunc(duration/2, stopProfile) // while the transfers are open
+	defer profileEnd.Stop()
 	failures := make(chan error, count)
 	var group sync.WaitGroup
 	for i := range count {
@@ -100,10 +103,17 @@ func (f *field) memoryOf(ctx context.Context, c *contender, what string, count i
 	}
 }
 
-// warmUp lets caches and pools exist before memory is looked at.
+// warmUp lets caches and pools exist before memory is looked at. This registry reads all its repositories from the
+// image API in the background; a page of the catalog waits for that, which would otherwise be counted as memory of
+// the transfers.
 func (f *field) warmUp(ctx context.Context, c *contender) error {
 	client := f.client(1)
 	defer client.CloseIdleConnections()
+	if c.api != nil {
+		if err := get("/v2/_catalog?n=10")(ctx, f, client, c, 0); err != nil {
+			return err
+		}
+	}
 	for range 20 {
 		if err := pullBlob(1)(ctx, f, client, c, 0); err != nil {
 			return err

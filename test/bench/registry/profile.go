@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -17,7 +19,8 @@ import (
 // profileVariable names the directory of CPU profiles for the registry inside this program.
 const profileVariable = "REGISTRY_BENCH_PROFILES"
 
-// serveProfiled is the registry with a CPU profile per measurement: SIGUSR1 begins one and SIGUSR2 ends it.
+// serveProfiled is the registry with a CPU profile per measurement: SIGUSR1 begins one and SIGUSR2 ends it and
+// writes the allocations.
 func serveProfiled(args []string) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -30,7 +33,8 @@ func serveProfiled(args []string) error {
 
 func profileBySignals(dir string, signals <-chan os.Signal) {
 	var file io.WriteCloser
-	for number := 0; ; {
+	number := 0
+	for {
 		switch s := <-signals; {
 		case s == syscall.SIGUSR1 && file == nil:
 			number++
@@ -45,8 +49,21 @@ func profileBySignals(dir string, signals <-chan os.Signal) {
 			pprof.StopCPUProfile()
 			_ = file.Close()
 			file = nil
+			if err := writeAllocations(filepath.Join(dir, fmt.Sprintf("%03d.allocs.pprof", number))); err != nil {
+				fmt.Fprintln(os.Stderr, "profile:", err)
+			}
 		}
 	}
+}
+
+// writeAllocations writes what is in use and what was allocated since the start.
+func writeAllocations(path string) error {
+	file, err := os.Create(path) //nolint:gosec // chosen by the caller
+	if err != nil {
+		return err
+	}
+	runtime.GC() // what is in use is as of the last collection
+	return errors.Join(pprof.Lookup("allocs").WriteTo(file, 0), file.Close())
 }
 
 // profile begins a profile of the registry, if asked for, and returns what ends it.
