@@ -23,16 +23,19 @@ const pause = 200 * time.Millisecond
 type served struct {
 	*env
 	address string
-	// roots is nil for plain HTTP/1.1.
+	// roots is nil without TLS.
 	roots *x509.CertPool
+	// protocol is what clients use.
+	protocol string
 }
 
-// serve runs the registry's own server; over TLS clients get HTTP/2.
+// serve runs the registry's own server; over TLS clients get HTTP/2, unless the protocol is changed.
 func serve(t *testing.T, overTLS bool) *served {
 	t.Helper()
 	settings := []string{"ALAUDA=, http: {iotimeout: " + pause.String() + ", shutdowndelay: 0s}, requests: {read: {maxrunning: 1}, write: {maxrunning: 1}}"}
-	s := &served{}
+	s := &served{protocol: "HTTP/1.1"}
 	if overTLS {
+		s.protocol = "HTTP/2.0"
 		certificate, key, roots := certificateFiles(t)
 		s.roots = roots
 		settings = append(settings, "HTTP=, draintimeout: 1s, tls: {certificate: "+certificate+", key: "+key+"}")
@@ -84,7 +87,7 @@ func (s *served) client() *http.Client {
 		},
 	}
 	if s.roots != nil {
-		transport.ForceAttemptHTTP2 = true
+		transport.ForceAttemptHTTP2 = s.protocol == "HTTP/2.0"
 		transport.TLSClientConfig = &tls.Config{RootCAs: s.roots}
 	}
 	s.t.Cleanup(transport.CloseIdleConnections)
@@ -111,22 +114,27 @@ func serving() int {
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "server.(*Server).ServeHTTP(")
 }
 
-func overBoth(t *testing.T, test func(t *testing.T, s *served)) {
+func overAll(t *testing.T, test func(t *testing.T, s *served)) {
 	for name, overTLS := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) { test(t, serve(t, overTLS)) })
 	}
+	t.Run("HTTP/1.1 over TLS", func(t *testing.T) { // where the records of an answer are gathered
+		s := serve(t, true)
+		s.protocol = "HTTP/1.1"
+		test(t, s)
+	})
 }
 
 // Behaviour 94: who stops reading is cut off, and the only slot and the goroutine are free for the next.
 func TestStalledDownloadIsCutOff(t *testing.T) {
-	overBoth(t, func(t *testing.T, s *served) {
+	overAll(t, func(t *testing.T, s *served) {
 		path := "/v2/team/app/blobs/" + s.pushBlob(repo, make([]byte, 48<<20))
 		answer, err := s.client().Do(s.request(http.MethodGet, path, http.NoBody))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer answer.Body.Close() //nolint:errcheck // the server ends it
-		if want := "HTTP/1.1"; s.roots == nil && answer.Proto != want || s.roots != nil && answer.Proto != "HTTP/2.0" {
+		if answer.Proto != s.protocol {
 			t.Fatalf("protocol %s", answer.Proto)
 		}
 		eventually(t, "no goroutine is left", func() bool { return serving() == 0 })
@@ -139,7 +147,7 @@ func TestStalledDownloadIsCutOff(t *testing.T) {
 
 // Behaviour 94: what moves is never cut off, however long it takes. Fifteen times the longest pause stands for an hour.
 func TestSlowDownloadIsNotCutOff(t *testing.T) {
-	overBoth(t, func(t *testing.T, s *served) {
+	overAll(t, func(t *testing.T, s *served) {
 		const size = 24 << 20
 		path := "/v2/team/app/blobs/" + s.pushBlob(repo, make([]byte, size))
 		answer, err := s.client().Do(s.request(http.MethodGet, path, http.NoBody))
@@ -168,7 +176,7 @@ func TestSlowDownloadIsNotCutOff(t *testing.T) {
 
 // Behaviour 94: the same for uploads. What arrived before is kept, so the upload can go on.
 func TestStalledUploadIsCutOffAndSlowOneIsNot(t *testing.T) {
-	overBoth(t, func(t *testing.T, s *served) {
+	overAll(t, func(t *testing.T, s *served) {
 		stalled := s.startUpload()
 		result, source := s.upload(stalled)
 		send(t, source, "stalled")
