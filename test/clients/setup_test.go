@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +26,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"image.alauda.io/registry/test/pulled"
 )
 
 // internalHost is the name by which nodes know the registry.
@@ -235,18 +236,8 @@ func (d *desk) pulled(t *testing.T, repository string) string {
 	if err != nil {
 		t.Fatalf("%s: %v", repository, err)
 	}
-	layers, err := image.Layers()
-	if err != nil {
+	if err := pulled.Verify(image); err != nil {
 		t.Fatalf("%s: %v", repository, err)
-	}
-	for _, layer := range layers {
-		content, err := layer.Compressed() // verifies the digest while it is read
-		if err == nil {
-			_, err = io.Copy(io.Discard, content)
-		}
-		if err != nil {
-			t.Fatalf("layer of %s: %v", repository, err)
-		}
 	}
 	return descriptor.Digest.String()
 }

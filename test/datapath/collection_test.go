@@ -18,11 +18,9 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	imagev1 "image.alauda.io/api/image/v1"
@@ -46,20 +44,8 @@ func TestRegistryProcess(t *testing.T) {
 // collectingConfig is that of a replica which takes what is a second old.
 func (e *environment) collectingConfig(t *testing.T, host, verifyDelay string) string {
 	t.Helper()
-	kubeconfig, err := e.CP.WriteKubeconfig("gc-"+rand.String(5), imageapi.ServiceAccountConfig(e.CP, account))
-	must(t, err)
-	config := filepath.Join(t.TempDir(), "config.yml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
-storage: {filesystem: {rootdirectory: %q}}
-http: {addr: %q, draintimeout: 5s}
-log: {accesslog: {disabled: true}}
-alauda:
-  kubeconfig: %q
-  server: {addr: %q}
-  http: {shutdowndelay: 0s}
-  gc: {minage: 1s, verifydelay: %s}
-`, e.storage, host, kubeconfig, imageapi.InternalHost, verifyDelay), 0o600))
-	return config
+	replica := &environment{Server: e.Server, storage: e.storage, host: host}
+	return replica.registryConfig(t, nil, "", "gc: {minage: 1s, verifydelay: "+verifyDelay+"}")
 }
 
 // process runs a replica in a process of its own.
@@ -72,17 +58,7 @@ func (e *environment) process(t *testing.T, config, host string) *exec.Cmd {
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	})
-	imageapi.Eventually(t, "the process is ready", func(ctx context.Context) error {
-		answer, err := http.Get("http://" + host + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %s", answer.Status)
-		}
-		return nil
-	})
+	awaitReady(t, "http://"+host, http.DefaultClient)
 	return command
 }
 
@@ -102,33 +78,19 @@ func (e *environment) collector(t *testing.T) collector {
 	}
 	_, err := e.Kube.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
 	must(t, err)
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "collector"}},
-	}
-	_, err = e.Kube.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{})
-	must(t, err)
-	token := e.token(t, namespace, "collector", nil).(*authn.Basic).Password
-	return collector{t, token}
+	e.allowEverywhere(t, namespace, "collector", role.Name)
+	return collector{t, e.token(t, namespace, "collector", nil).(*authn.Basic).Password}
 }
 
 // ask returns status, headers and the report, if the answer is one.
 func (c collector) ask(host, method, path, body string) (int, http.Header, gc.Report) {
 	c.t.Helper()
-	request, err := http.NewRequestWithContext(c.t.Context(), method, "http://"+host+path, strings.NewReader(body))
-	must(c.t, err)
-	request.Header.Set("Authorization", "Bearer "+c.token)
-	answer, err := http.DefaultClient.Do(request)
-	must(c.t, err)
-	defer answer.Body.Close()
+	got := send(c.t, http.DefaultClient, method, "http://"+host+path, &authn.Bearer{Token: c.token}, []byte(body))
 	var report gc.Report
-	raw, err := io.ReadAll(answer.Body)
-	must(c.t, err)
-	if answer.StatusCode < 300 {
-		must(c.t, json.Unmarshal(raw, &report))
+	if got.status < 300 {
+		must(c.t, json.Unmarshal(got.body, &report))
 	}
-	return answer.StatusCode, answer.Header, report
+	return got.status, got.header, report
 }
 
 func (c collector) start(host, body string) string {
@@ -217,21 +179,8 @@ func TestCollection(t *testing.T) {
 	if _, err := os.Stat(lost); !os.IsNotExist(err) {
 		t.Errorf("the garbage is still there: %v", err)
 	}
-	e.pullsWhole(t, namespace+"/app", kept, user)
+	pull(t, e.digest(t, namespace+"/app", hash(t, kept)), user)
 	testCollectionCommands(t, e, c)
-}
-
-func (e *environment) pullsWhole(t *testing.T, repository string, want v1.Image, user authn.Authenticator) {
-	t.Helper()
-	image := pull(t, e.digest(t, repository, hash(t, want)), user)
-	layers, err := image.Layers()
-	must(t, err)
-	for _, layer := range layers {
-		content, err := layer.Compressed()
-		must(t, err)
-		_, err = io.Copy(io.Discard, content)
-		must(t, err)
-	}
 }
 
 // testCollectionCommands runs what the documentation says, one block after the other.
@@ -248,6 +197,7 @@ func testCollectionCommands(t *testing.T, e *environment, c collector) {
 		t.Fatalf("%d blocks of commands, want 2", len(blocks))
 	}
 	command := exec.CommandContext(t.Context(), "bash", "-e", "-u", "-o", "pipefail")
+	command.Dir = t.TempDir() // they leave a report
 	command.Env = append(os.Environ(), "REGISTRY=http://"+e.host, "TOKEN="+c.token)
 	command.Stdin = bytes.NewReader(append(blocks[0][1], blocks[1][1]...))
 	out, err := command.CombinedOutput()

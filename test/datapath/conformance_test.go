@@ -7,8 +7,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"image.alauda.io/registry/manifests"
@@ -49,21 +47,9 @@ func startTLS(t *testing.T) (*environment, []byte) {
 	e := &environment{Server: imageapi.Start(t, shared.Get(t), "--config="+apiConfig(t)), storage: t.TempDir()}
 	imageapi.Apply(t, e.CP.Config, "image-registry", "rbac.yaml")
 	imageapi.Apply(t, e.CP.Config, manifests.Shared, "user-roles.yaml")
-	kubeconfig, err := e.CP.WriteKubeconfig(account, imageapi.ServiceAccountConfig(e.CP, account))
-	must(t, err)
 	certificate, key, authority := e.CP.ServingCert(t, "127.0.0.1")
 	e.host = freeAddress(t)
-	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf(`version: 0.1
-storage: {filesystem: {rootdirectory: %q}}
-http: {addr: %q, draintimeout: 5s, tls: {certificate: %q, key: %q}}
-log: {accesslog: {disabled: true}}
-alauda:
-  kubeconfig: %q
-  server: {addr: %q}
-  http: {shutdowndelay: 0s}
-`, e.storage, e.host, certificate, key, kubeconfig, imageapi.InternalHost)
-	must(t, os.WriteFile(config, []byte(text), 0o600))
+	config := e.registryConfig(t, nil, fmt.Sprintf(", tls: {certificate: %q, key: %q}", certificate, key), "")
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(authority) {
 		t.Fatal("the authority of the test has no certificate")

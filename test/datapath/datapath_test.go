@@ -4,7 +4,6 @@ package datapath
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,6 +25,7 @@ import (
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/test/imageapi"
+	"image.alauda.io/registry/test/pulled"
 )
 
 const (
@@ -102,19 +102,12 @@ func testImage(t *testing.T, e *environment) {
 // pull reads an image with all its layers; the library compares their digests.
 func pull(t *testing.T, reference name.Reference, user authn.Authenticator) v1.Image {
 	t.Helper()
-	pulled, err := remote.Image(reference, as(t, user)...)
+	image, err := remote.Image(reference, as(t, user)...)
 	must(t, err)
-	layers, err := pulled.Layers()
-	must(t, err)
-	for _, layer := range layers {
-		content, err := layer.Compressed()
-		must(t, err)
-		if _, err := io.Copy(io.Discard, content); err != nil {
-			t.Errorf("%s: layer: %v", reference, err)
-		}
-		must(t, content.Close())
+	if err := pulled.Verify(image); err != nil {
+		t.Errorf("%s: %v", reference, err)
 	}
-	return pulled
+	return image
 }
 
 // Behaviour 25.
@@ -252,7 +245,7 @@ func testRefusals(t *testing.T, e *environment) {
 	refused(t, "push by a reader", remote.Write(tag, newImage(t), as(t, reader)...), http.StatusForbidden, "system:serviceaccount:"+namespace+":reader")
 	refused(t, "push elsewhere", remote.Put(e.tag(t, "default/app", "v1"), newImage(t), as(t, user)...), http.StatusForbidden, "imagestreams/layers")
 
-	e.allowEverywhere(t, namespace, "pusher")
+	e.allowEverywhere(t, namespace, "pusher", pusher)
 	missing := e.tag(t, namespace+"-missing/app", "v1")
 	refused(t, "push into a missing namespace", remote.Write(missing, newImage(t), as(t, e.token(t, namespace, "pusher", nil))...), http.StatusNotFound, "NAME_UNKNOWN")
 	unknown, err := v1.NewHash("sha256:" + fmt.Sprintf("%064d", 1))

@@ -4,9 +4,7 @@ package datapath
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,6 +18,7 @@ import (
 
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/test/imageapi"
+	"image.alauda.io/registry/test/pulled"
 	"image.alauda.io/registry/test/secondregistry"
 )
 
@@ -70,7 +69,7 @@ func testPullThrough(t *testing.T, e *environment) {
 		if err != nil {
 			return err
 		}
-		return e.readBlobs(image)
+		return pulled.Verify(image)
 	})
 
 	// Another namespace that knows the digests, and has no secret, does not get at them.
@@ -107,23 +106,6 @@ func (e *environment) pullBlobs(t *testing.T, index v1.ImageIndex) {
 	for _, child := range list.Manifests {
 		image, err := index.Image(child.Digest)
 		must(t, err)
-		must(t, e.readBlobs(image))
+		must(t, pulled.Verify(image))
 	}
-}
-
-// readBlobs reads config and layers, whose digests the library checks. The layers of the second registry
-// are no archives, so they are not taken apart.
-func (e *environment) readBlobs(image v1.Image) error {
-	_, err := image.RawConfigFile()
-	layers, listed := image.Layers()
-	failures := []error{err, listed}
-	for _, layer := range layers {
-		reader, err := layer.Compressed()
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, reader)
-		failures = append(failures, err, reader.Close())
-	}
-	return errors.Join(failures...)
 }

@@ -25,6 +25,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/rest"
 
 	"image.alauda.io/registry/manifests"
 	"image.alauda.io/registry/pkg/registry/app"
@@ -58,28 +59,62 @@ func start(t *testing.T) *environment {
 	imageapi.Apply(t, e.CP.Config, "image-registry", "rbac.yaml")
 	imageapi.Apply(t, e.CP.Config, manifests.Shared, "user-roles.yaml")
 
-	kubeconfig, err := e.CP.WriteKubeconfig(account, imageapi.ServiceAccountConfig(e.CP, account))
-	if err != nil {
-		t.Fatal(err)
-	}
 	e.host = freeAddress(t)
+	e.config = e.registryConfig(t, nil, "", "pullthrough: {deniedcidrs: [], dockerconfigpaths: []}")
+	e.serveAt(t, e.config, "http://"+e.host, http.DefaultClient)
+	return e
+}
+
+// registryConfig writes the configuration of a registry at the host of the environment. It
+// asks the given API server, nil for the real one with the account of the registry; http and
+// alauda are more settings of these sections.
+func (e *environment) registryConfig(t *testing.T, api *rest.Config, http, alauda string) string {
+	t.Helper()
+	if api == nil {
+		api = imageapi.ServiceAccountConfig(e.CP, account)
+	}
+	kubeconfig, err := e.CP.WriteKubeconfig("registry-"+rand.String(5), api)
+	must(t, err)
 	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf(`version: 0.1
+	must(t, os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
 storage: {filesystem: {rootdirectory: %q}}
-http: {addr: %q, draintimeout: 5s}
+http: {addr: %q, draintimeout: 5s%s}
 log: {accesslog: {disabled: true}}
 alauda:
   kubeconfig: %q
   server: {addr: %q}
   http: {shutdowndelay: 0s}
-  pullthrough: {deniedcidrs: [], dockerconfigpaths: []}
-`, e.storage, e.host, kubeconfig, imageapi.InternalHost)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+  %s
+`, e.storage, e.host, http, kubeconfig, imageapi.InternalHost, alauda), 0o600))
+	return config
+}
+
+// reply is what the registry said, read completely.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// send makes one request; login may be nil for a client that logs in by itself.
+func send(t *testing.T, client *http.Client, method, url string, login authn.Authenticator, body []byte) reply {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
+	must(t, err)
+	if login != nil {
+		credentials, err := login.Authorization()
+		must(t, err)
+		request.SetBasicAuth(credentials.Username, credentials.Password)
+		if credentials.RegistryToken != "" {
+			request.Header.Set("Authorization", "Bearer "+credentials.RegistryToken)
+		}
 	}
-	e.config = config
-	e.serveAt(t, config, "http://"+e.host, http.DefaultClient)
-	return e
+	response, err := client.Do(request)
+	must(t, err)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	must(t, err)
+	return reply{response.StatusCode, response.Header, raw}
 }
 
 // freeAddress is an address on which nothing listens.
@@ -117,6 +152,11 @@ func (e *environment) serveAt(t *testing.T, config, url string, client *http.Cli
 		cancel()
 		<-ended
 	})
+	awaitReady(t, url, client)
+}
+
+func awaitReady(t *testing.T, url string, client *http.Client) {
+	t.Helper()
 	imageapi.Eventually(t, "the registry is ready", func(context.Context) error {
 		response, err := client.Get(url + "/readyz")
 		if err != nil {
@@ -178,12 +218,12 @@ func (e *environment) user(t *testing.T, namespace, name string, roles ...string
 	return e.token(t, namespace, name, nil)
 }
 
-// allowEverywhere makes a ServiceAccount a pusher in all namespaces.
-func (e *environment) allowEverywhere(t *testing.T, namespace, name string) {
+// allowEverywhere binds a ServiceAccount to a ClusterRole in all namespaces.
+func (e *environment) allowEverywhere(t *testing.T, namespace, name, role string) {
 	t.Helper()
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: namespace + "-" + name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: pusher},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 	}
 	if _, err := e.Kube.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {

@@ -3,9 +3,7 @@
 package datapath
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"testing"
 
@@ -35,21 +33,12 @@ func TestSignaturesOfImages(t *testing.T) {
 	_, err = e.Kube.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{})
 	must(t, err)
 
-	send := func(method, repository string, who authn.Authenticator, document any) (int, string) {
+	ask := func(method, repository string, who authn.Authenticator, document any) (int, string) {
 		t.Helper()
 		raw, err := json.Marshal(document)
 		must(t, err)
-		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+e.host+"/extensions/v2/"+repository+"/signatures/"+digest, bytes.NewReader(raw))
-		must(t, err)
-		login, err := who.Authorization()
-		must(t, err)
-		r.SetBasicAuth(login.Username, login.Password)
-		answer, err := http.DefaultClient.Do(r)
-		must(t, err)
-		defer answer.Body.Close()
-		body, err := io.ReadAll(answer.Body)
-		must(t, err)
-		return answer.StatusCode, string(body)
+		got := send(t, http.DefaultClient, method, "http://"+e.host+"/extensions/v2/"+repository+"/signatures/"+digest, who, raw)
+		return got.status, string(got.body)
 	}
 	given := map[string]any{"schemaVersion": 2, "name": digest + "@first", "type": "atomic", "content": []byte("signed")}
 	for _, test := range []struct {
@@ -68,12 +57,12 @@ func TestSignaturesOfImages(t *testing.T) {
 		{"another stream", "GET", namespace + "/none", user, nil, 404},
 		{"another namespace", "PUT", other + "/app", signer, given, 403},
 	} {
-		if status, body := send(test.method, test.repository, test.who, test.document); status != test.status {
+		if status, body := ask(test.method, test.repository, test.who, test.document); status != test.status {
 			t.Errorf("%s: %d %s, want %d", test.what, status, body, test.status)
 		}
 	}
 	want := `{"signatures":[{"schemaVersion":2,"name":"` + digest + `@first","type":"atomic","content":"c2lnbmVk"}]}`
-	if status, body := send("GET", namespace+"/app", user, nil); status != 200 || body != want {
+	if status, body := ask("GET", namespace+"/app", user, nil); status != 200 || body != want {
 		t.Errorf("%d %s, want %s", status, body, want)
 	}
 	stored, err := e.Images.ImageV1().Images().Get(t.Context(), digest, metav1.GetOptions{})

@@ -10,8 +10,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +21,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 
@@ -116,19 +113,7 @@ func (d *door) passed() []string {
 func (e *environment) replica(t *testing.T, d *door) *environment {
 	t.Helper()
 	other := &environment{Server: e.Server, storage: e.storage, host: freeAddress(t)}
-	kubeconfig, err := e.CP.WriteKubeconfig("door-"+rand.String(5), &rest.Config{Host: d.URL})
-	must(t, err)
-	config := filepath.Join(t.TempDir(), "config.yml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
-storage: {filesystem: {rootdirectory: %q}}
-http: {addr: %q, draintimeout: 5s, secret: shared}
-log: {accesslog: {disabled: true}}
-alauda:
-  kubeconfig: %q
-  server: {addr: %q}
-  http: {shutdowndelay: 0s}
-  auth: {cache: {allowttl: 10m, tokenttl: 10m}}
-`, other.storage, other.host, kubeconfig, imageapi.InternalHost), 0o600))
+	config := other.registryConfig(t, &rest.Config{Host: d.URL}, ", secret: shared", "auth: {cache: {allowttl: 10m, tokenttl: 10m}}")
 	other.serveAt(t, config, "http://"+other.host, http.DefaultClient)
 	return other
 }
@@ -150,12 +135,8 @@ func (e *environment) reader(t *testing.T, repository string, user authn.Authent
 // ask returns status and digest.
 func (r reader) ask(t *testing.T, method, path string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.e.host+path, nil)
-	must(t, err)
-	answer, err := r.client.Do(request)
-	must(t, err)
-	must(t, answer.Body.Close())
-	return answer.StatusCode, answer.Header.Get("Docker-Content-Digest")
+	got := send(t, r.client, method, "http://"+r.e.host+path, nil, nil)
+	return got.status, got.header.Get("Docker-Content-Digest")
 }
 
 // shows checks which image a tag is.

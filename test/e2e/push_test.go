@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"image.alauda.io/registry/test/pulled"
 )
 
 // randomImage returns an image of three random layers.
@@ -55,21 +57,8 @@ func pullCompletely(t *testing.T, repository string, auth remote.Option) v1.Hash
 	if err != nil {
 		t.Fatalf("pull %s: %v", repository, err)
 	}
-	layers, err := image.Layers()
-	if err != nil {
+	if err := pulled.Verify(image); err != nil {
 		t.Fatalf("pull %s: %v", repository, err)
-	}
-	for _, layer := range layers {
-		content, err := layer.Compressed() // verifies the digest while it is read
-		if err == nil {
-			_, err = io.Copy(io.Discard, content)
-		}
-		if err != nil {
-			t.Fatalf("layer of %s: %v", repository, err)
-		}
-	}
-	if _, err := image.RawConfigFile(); err != nil {
-		t.Fatalf("config of %s: %v", repository, err)
 	}
 	return digestOf(t, image)
 }

@@ -23,6 +23,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/imageapi/imageapitest"
 	"image.alauda.io/registry/pkg/registry/store"
+	"image.alauda.io/registry/test/pulled"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -146,22 +147,9 @@ func (r *replica) pull(reference string, want v1.Image) {
 	if d, err := got.Digest(); err != nil || d != wantDigest {
 		r.t.Fatalf("%s has digest %v, %v; want %s", reference, d, err, wantDigest)
 	}
-	layers, err := got.Layers()
-	must(r.t, err)
-	for _, layer := range layers {
-		d, err := layer.Digest()
-		must(r.t, err)
-		content, err := layer.Compressed()
-		must(r.t, err)
-		read, err := digest.SHA256.FromReader(content)
-		must(r.t, err)
-		must(r.t, content.Close())
-		if read.String() != d.String() {
-			r.t.Errorf("layer %s came as %s", d, read)
-		}
+	if err := pulled.Verify(got); err != nil {
+		r.t.Errorf("%s: %v", reference, err)
 	}
-	_, err = got.RawConfigFile()
-	must(r.t, err)
 }
 
 // upload sends content in one request and returns its digest.
