@@ -1,10 +1,7 @@
 package online
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,116 +13,11 @@ import (
 	imagev1 "image.alauda.io/api/image/v1"
 	"image.alauda.io/registry/pkg/registry/gc"
 
-	"go.uber.org/zap"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 )
-
-// cluster is what several replicas share.
-type cluster struct {
-	t      *testing.T
-	leases Leases
-	clock  *testingclock.FakeClock
-}
-
-func newCluster(t *testing.T) *cluster {
-	return &cluster{t: t, leases: NewLocalLeases(), clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))}
-}
-
-// replica is a Service whose collections do what the test says.
-type replica struct {
-	*Service
-	leases *flaky
-	// steps is what proceed answered to each wish to remove something; finish lets the
-	// collection end by itself.
-	steps  chan error
-	finish chan error
-}
-
-// flaky are Leases that can stop to answer.
-type flaky struct {
-	Leases
-	down    atomic.Bool
-	updates atomic.Int64
-}
-
-var errDown = errors.New("no answer")
-
-func (f *flaky) Get(ctx context.Context, name string, o metav1.GetOptions) (*coordinationv1.Lease, error) {
-	if f.down.Load() {
-		return nil, errDown
-	}
-	return f.Leases.Get(ctx, name, o)
-}
-
-func (f *flaky) Update(ctx context.Context, lease *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
-	if f.down.Load() {
-		return nil, errDown
-	}
-	f.updates.Add(1)
-	return f.Leases.Update(ctx, lease, o)
-}
-
-func (c *cluster) replica(name string) *replica {
-	c.t.Helper()
-	r := &replica{leases: &flaky{Leases: c.leases}, steps: make(chan error, 1000), finish: make(chan error)}
-	var err error
-	r.Service, err = New(Options{Leases: r.leases, Identity: name, Clock: c.clock, Log: zap.NewNop(), Collect: r.collect})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return r
-}
-
-// collect removes one blob a time for as long as it may.
-func (r *replica) collect(ctx context.Context, task Task, proceed func() error, note func(gc.Report)) (gc.Report, error) {
-	found := gc.Report{Phase: gc.PhaseDelete}
-	for {
-		select {
-		case err := <-r.finish:
-			return found, err
-		case <-time.After(time.Millisecond):
-		}
-		if err := proceed(); err != nil {
-			return found, err
-		}
-		found.DeletedBlobs++
-		found.Candidates = []gc.Candidate{{Digest: "sha256:aa", Size: 1}}
-		note(found)
-	}
-}
-
-func (c *cluster) start(r *replica, task Task) gc.Report {
-	c.t.Helper()
-	report, err := r.Start(c.t.Context(), task)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return report
-}
-
-// await polls the report at a replica until it is as wanted, and steps the clock each time.
-func (c *cluster) await(r *replica, id string, step time.Duration, want func(gc.Report) bool) gc.Report {
-	c.t.Helper()
-	var report gc.Report
-	err := wait.PollUntilContextTimeout(c.t.Context(), 2*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
-		c.clock.Step(step)
-		var err error
-		report, err = r.Report(ctx, id)
-		return err == nil && want(report), nil
-	})
-	if err != nil {
-		c.t.Fatalf("collection %s: %v; last report %+v", id, err, report)
-	}
-	return report
-}
-
-func is(state gc.State) func(gc.Report) bool {
-	return func(r gc.Report) bool { return r.State == state }
-}
 
 // Behaviour 86: the report on another replica, the second POST.
 func TestACollectionIsSeenEverywhereAndRunsAlone(t *testing.T) {
@@ -389,100 +281,4 @@ func TestAClockFarAheadDoesNotBlockCollections(t *testing.T) {
 			t.Errorf("renewed %s from now: held %t, want %t", test.renewed, got, test.want)
 		}
 	}
-}
-
-func packed(t testing.TB, raw []byte) string {
-	t.Helper()
-	var buffer bytes.Buffer
-	writer := gzip.NewWriter(&buffer)
-	if _, err := writer.Write(raw); err != nil {
-		t.Fatal(err)
-	}
-	if err := writer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return base64.StdEncoding.EncodeToString(buffer.Bytes())
-}
-
-func TestDamagedReportsAreNamedAndBounded(t *testing.T) {
-	const id = `"id":"3c7ad2d2-93e7-4b1b-8e0a-1d1d5f0d8a11"`
-	whole := packed(t, []byte(`{`+id+`,"state":"Succeeded"}`))
-	for name, text := range map[string]string{
-		"empty":         "",
-		"no base64":     "?" + whole,
-		"no gzip":       base64.StdEncoding.EncodeToString([]byte("{}")),
-		"cut":           whole[:len(whole)/8*4],
-		"no JSON":       packed(t, []byte("{")),
-		"no object":     packed(t, []byte("[1]")),
-		"no id":         packed(t, []byte(`{"state":"Running"}`)),
-		"bad id":        packed(t, []byte(`{"id":"../x","state":"Running"}`)),
-		"unknown state": packed(t, []byte(`{`+id+`,"state":"Perhaps"}`)),
-		"bomb":          packed(t, bytes.Repeat([]byte(" "), 64<<20)),
-		"too long":      strings.Repeat("A", maxAnnotation+1),
-		"wrong type":    packed(t, []byte(`{`+id+`,"state":"Running","candidates":"all"}`)),
-	} {
-		c := newCluster(t)
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: imagev1.GCLeaseName, Annotations: map[string]string{imagev1.GCReportAnnotation: text}}}
-		if _, err := c.leases.Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		a := c.replica("a")
-		_, err := a.Report(t.Context(), "3c7ad2d2-93e7-4b1b-8e0a-1d1d5f0d8a11")
-		var damaged *DamagedError
-		if !errors.As(err, &damaged) {
-			t.Errorf("%s: %v, want that it is damaged", name, err)
-		}
-		c.start(a, Task{}) // replaces it
-		a.Stop()
-	}
-	if _, err := decode(whole); err != nil {
-		t.Errorf("the whole one: %v", err)
-	}
-}
-
-func TestTheLargestReportFits(t *testing.T) {
-	report := gc.Report{ID: "3c7ad2d2-93e7-4b1b-8e0a-1d1d5f0d8a11", State: gc.StateFailed, Message: strings.Repeat("\x01", 1<<20)}
-	state := uint64(1)
-	random := func() string {
-		var text strings.Builder
-		for range 4 {
-			state = state*6364136223846793005 + 1442695040888963407
-			fmt.Fprintf(&text, "%016x", state)
-		}
-		return text.String()
-	}
-	for range 5000 {
-		report.Candidates = append(report.Candidates, gc.Candidate{Digest: "sha256:" + random(), Size: 1 << 40})
-		report.RepositoryNames = append(report.RepositoryNames, random()+"/"+random()+random())
-		report.Errors = append(report.Errors, strings.Repeat(random()+"\xff\x00", 20))
-	}
-	text, err := encode(report)
-	if err != nil || len(text) > maxAnnotation {
-		t.Fatalf("%d bytes, %v", len(text), err)
-	}
-	back, err := decode(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(back.Candidates) == 0 || len(back.Candidates) > maxCandidates || len(back.RepositoryNames) == 0 || len(back.RepositoryNames) > maxNames || len(back.Errors) == 0 || len(back.Errors) > maxErrors {
-		t.Errorf("%d candidates, %d names, %d errors", len(back.Candidates), len(back.RepositoryNames), len(back.Errors))
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add("")
-	f.Add(packed(f, []byte(`{"id":"3c7ad2d2-93e7-4b1b-8e0a-1d1d5f0d8a11","state":"Running","candidates":[{"digest":"x","size":1}]}`)))
-	f.Fuzz(func(t *testing.T, text string) {
-		report, err := decode(text)
-		if err != nil {
-			var damaged *DamagedError
-			if !errors.As(err, &damaged) {
-				t.Fatal(err)
-			}
-			return
-		}
-		if _, err := encode(report); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
