@@ -21,8 +21,8 @@ func (l gatheringListener) Accept() (net.Conn, error) {
 }
 
 // gatherer lies between TLS and the network. TLS sends each record, which has room for 16 KiB, by a system
-// call of its own, and the network carries each by itself: a fifth of the processor time of a download. While
-// a buffer is lent, records wait in it until it has no room for one more of their size.
+// call of its own, 64 for a MiB, and the network carries each by itself. While a buffer is lent, records wait in
+// it until it has no room for one more of their size.
 type gatherer struct {
 	net.Conn
 
