@@ -171,10 +171,10 @@ func TestDownloadNeedsFewWrites(t *testing.T) {
 		http2       bool
 		least, most int
 	}{
-		"from a disk":       {func(r io.Reader) io.Reader { return r }, false, 20, 40},
-		"in small pieces":   {iotest.HalfReader, false, 100, 300},
-		"with its end":      {iotest.DataErrReader, false, 100, 300},
-		"over HTTP/2":       {func(r io.Reader) io.Reader { return r }, true, 20, 10000},
+		"from a disk":     {func(r io.Reader) io.Reader { return r }, false, 20, 40},
+		"in small pieces": {iotest.HalfReader, false, 100, 300},
+		"with its end":    {iotest.DataErrReader, false, 100, 300},
+		"over HTTP/2":     {func(r io.Reader) io.Reader { return r }, true, 20, 10000},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
