@@ -389,7 +389,8 @@ func TestUserDeletes(t *testing.T) {
 
 // Behaviours 50 and 51.
 func TestPrunerDeletes(t *testing.T) {
-	e := start(t)
+	storage := newAging()
+	e := startOn(t, storage)
 	tagged := e.pushImage(repo, "v1", "tagged")
 	loose := e.image(repo, "loose")
 	e.putManifest(repo, digestOf(loose), loose, ociManifest).want(201)
@@ -402,7 +403,7 @@ func TestPrunerDeletes(t *testing.T) {
 	prune(base+"v1").want(403, "DENIED")
 	stray := e.pushBlob(repo, []byte("stray"))
 	prune("/v2/team/app/blobs/"+stray).want(405, "UNSUPPORTED")
-	e.clock.Step(11 * time.Minute)
+	storage.by.Store(int64(11 * time.Minute))
 	prune(base + digestOf(loose)).want(202)
 	e.get(base+digestOf(loose)).want(404, "MANIFEST_UNKNOWN")
 	prune("/v2/team/app/blobs/" + stray).want(202)

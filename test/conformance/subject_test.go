@@ -12,7 +12,8 @@ import (
 
 // Behaviour 50: what is about a referrer is kept with the subject of that referrer.
 func TestReferrerOfAReferrerIsNotPruned(t *testing.T) {
-	e := start(t)
+	storage := newAging()
+	e := startOn(t, storage)
 	last := e.pushImage(repo, "v1", "image")
 	var chain [][]byte
 	for i := range 2 {
@@ -20,7 +21,7 @@ func TestReferrerOfAReferrerIsNotPruned(t *testing.T) {
 		e.putManifest(repo, digestOf(raw), raw, ociManifest).want(201)
 		chain, last = append(chain, raw), raw
 	}
-	e.clock.Step(11 * time.Minute)
+	storage.by.Store(int64(11 * time.Minute))
 	prune := func(raw []byte) *reply {
 		return e.do(call{method: "DELETE", path: "/v2/team/app/manifests/" + digestOf(raw), token: prunerToken})
 	}

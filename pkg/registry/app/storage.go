@@ -6,6 +6,7 @@ import (
 
 	"image.alauda.io/registry/pkg/registry/config"
 	"image.alauda.io/registry/pkg/registry/digestcache"
+	"image.alauda.io/registry/pkg/registry/route"
 	"image.alauda.io/registry/pkg/registry/store"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
@@ -49,6 +50,7 @@ func (b *builder) blobStore(ctx context.Context) error {
 	blobs, err := store.New(ctx, observed, store.Options{
 		ReadOnly: b.c.ReadOnly(), Observer: b.registry.Metrics, Now: b.Now, MaxManifest: b.c.Alauda.Manifests.MaxSize,
 		OnDelete: b.handlers.Cache.Forget, OnDeletion: b.registry.Metrics.BlobDeletion,
+		OnUnlink: func(name route.Name) { b.handlers.Cache.ForgetRepository(name.String()) },
 	})
 	b.registry.Store, b.handlers.Store = blobs, blobs
 	return err

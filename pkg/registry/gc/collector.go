@@ -94,6 +94,9 @@ func (r *run) collect(ctx context.Context) error {
 	if err := r.planRepositories(ctx); err != nil {
 		return err
 	}
+	if err := r.guardEmpty(); err != nil {
+		return err
+	}
 	if err := r.readUnknown(ctx, unread|stored); err != nil {
 		return err // what links name that stay
 	}
@@ -158,7 +161,7 @@ func (r *run) finish(err error) Report {
 	if err != nil {
 		r.report.State, r.report.Message = StateFailed, err.Error()
 		var guard *Guard
-		if errors.As(err, &guard) && guard.Name != GuardPercent && r.report.Phase == PhaseBlobs {
+		if errors.As(err, &guard) && guard.Name != GuardPercent && (r.report.Phase == PhaseBlobs || r.report.Phase == PhaseRepositories) {
 			r.report.Phase = PhaseMetadata // that is what the guard is about
 		}
 	} else if failed := len(r.report.Errors); failed > 0 {

@@ -143,17 +143,13 @@ func (l *links) keepLinked(ctx context.Context) error {
 	return nil
 }
 
-// youngLink tells whether a link was written within the minimum age, or is not there any more.
-func (r *run) youngLink(ctx context.Context, name route.Name, set store.Links, d digest.Digest) (bool, error) {
-	at, err := r.Store.LinkTime(ctx, name, set, d)
+// young tells whether a link was written within the minimum age, or is not there any more.
+func (l *links) young(ctx context.Context, set store.Links, d digest.Digest) (bool, error) {
+	at, err := l.Store.LinkTime(ctx, l.name, set, d)
 	if errors.Is(err, store.ErrNotFound) {
 		return true, nil
 	}
-	return err == nil && r.options.Now().Sub(at) < r.options.MinAge, err
-}
-
-func (l *links) young(ctx context.Context, set store.Links, d digest.Digest) (bool, error) {
-	return l.youngLink(ctx, l.name, set, d)
+	return err == nil && l.age(at) < l.options.MinAge, err
 }
 
 // keep keeps a manifest of the repository, what it consists of and what refers to it.
@@ -216,6 +212,14 @@ func (l *links) layerStays(ctx context.Context, found link) (bool, error) {
 	wanted := l.needed[found.named] || l.needed[found.canonical] || l.kept[found.canonical] ||
 		l.unknown && (l.isLive(found.canonical) || found.named != found.canonical) ||
 		slices.Contains(store.Constants(), found.canonical)
+	if wanted && !isStored {
+		// The walk may have missed what was stored meanwhile, and no link of an image goes on a
+		// guess.
+		var err error
+		if isStored, err = l.Store.Stored(ctx, found.canonical); err != nil {
+			return false, err
+		}
+	}
 	stays := wanted && isStored
 	if !stays {
 		var err error

@@ -59,11 +59,18 @@ func (r *run) guardBlocked(ctx context.Context) error {
 }
 
 // guardEmpty refuses to take a cluster that knows no image for the owner of the storage.
+//
+// An empty storage is no reason: a new registry is collected without an error. Links without
+// any blob are one, as soon as some would go.
 func (r *run) guardEmpty() error {
-	if r.imagesSeen > 0 || r.options.AllowEmptyMetadata || r.report.TotalBlobs == 0 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := r.report.TotalBlobs + r.report.Links + r.report.Repositories
+	if r.imagesSeen > 0 || r.options.AllowEmptyMetadata || found == 0 {
 		return nil
 	}
-	return &Guard{GuardEmpty, fmt.Sprintf("the Image list is empty, but the storage has %d blobs; it may belong to another cluster", r.report.TotalBlobs)}
+	return &Guard{GuardEmpty, fmt.Sprintf("the Image list is empty, but the storage has %d blobs and %d repositories; it may belong to another cluster",
+		r.report.TotalBlobs, r.report.TotalRepositories)}
 }
 
 func (r *run) guardPercent() error {
@@ -122,7 +129,7 @@ func (r *run) markImage(image *imagev1.Image) error {
 		return &Guard{GuardUnknown, "Image " + image.Name + " has neither layers nor children nor a config, so its blobs cannot be determined"}
 	}
 	index := r.digests.mark(key, live|hasImage)
-	if described {
+	if described && !r.configMissing(image, config) {
 		r.digests.at(index).flags &^= unread
 	} else {
 		r.digests.at(index).flags |= unread
@@ -140,6 +147,13 @@ func (r *run) markImage(image *imagev1.Image) error {
 		r.markManifest(named)
 	}
 	return nil
+}
+
+// configMissing tells whether an Image has layers, but not the config that must belong to them.
+func (r *run) configMissing(image *imagev1.Image, config string) bool {
+	_, known := keyOf(config)
+	_, annotated := keyOf(image.Annotations[imagev1.ImageConfigDigestAnnotation])
+	return len(image.DockerImageLayers) > 0 && !known && !annotated
 }
 
 // configOf reads the identity from the metadata of an Image: the config of a manifest, or

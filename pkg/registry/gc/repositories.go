@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"image.alauda.io/registry/pkg/registry/store"
 )
@@ -24,7 +25,7 @@ func (r *run) planRepositories(ctx context.Context) error {
 		name, served := repository.Name()
 		members, exists := r.streams[name]
 		if !served || !exists {
-			gone, err := r.abandoned(ctx, repository)
+			gone, err := r.abandoned(ctx, repository, r.age)
 			if gone {
 				mu.Lock()
 				defer mu.Unlock()
@@ -60,10 +61,14 @@ func (r *run) planRepositories(ctx context.Context) error {
 
 // abandoned tells whether nothing was written in a repository within the grace period.
 // Uploads count: a first push uploads its blobs long before its stream is made.
-func (r *run) abandoned(ctx context.Context, repository store.Repository) (bool, error) {
+func (r *run) abandoned(ctx context.Context, repository store.Repository, age func(time.Time) time.Duration) (bool, error) {
 	newest, err := r.Store.RepositoryTime(ctx, repository)
 	if err != nil || newest.IsZero() {
 		return false, err
 	}
-	return r.options.Now().Sub(newest) >= r.options.RepoGrace, nil
+	return age(newest) >= r.options.RepoGrace, nil
 }
+
+// age of something by the own clock. The storage's may be behind, so that it decides what is
+// planned and not what is removed.
+func (r *run) age(at time.Time) time.Duration { return r.options.Now().Sub(at) }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -239,6 +240,27 @@ type faulty struct {
 	failed   bool
 	cannot   func(path string) bool
 	removals []string // after the failure
+
+	// onPut hears of every small file before it is written.
+	onPut func(path string)
+	// hidden is what no listing shows, behind how late the clock of the storage is.
+	hidden string
+	behind time.Duration
+}
+
+// late has the time of a late clock.
+type late struct {
+	driver.FileInfo
+	behind time.Duration
+}
+
+func (l late) ModTime() time.Time { return l.FileInfo.ModTime().Add(-l.behind) }
+
+func (f *faulty) PutContent(ctx context.Context, path string, content []byte) error {
+	if f.onPut != nil {
+		f.onPut(path)
+	}
+	return f.StorageDriver.PutContent(ctx, path, content)
 }
 
 var errBroken = errors.New("the storage is broken")
@@ -273,14 +295,24 @@ func (f *faulty) Stat(ctx context.Context, path string) (driver.FileInfo, error)
 	if err := f.read(); err != nil {
 		return nil, err
 	}
-	return f.StorageDriver.Stat(ctx, path)
+	info, err := f.StorageDriver.Stat(ctx, path)
+	if err != nil || f.behind == 0 {
+		return info, err
+	}
+	return late{info, f.behind}, nil
 }
 
 func (f *faulty) List(ctx context.Context, path string) ([]string, error) {
 	if err := f.read(); err != nil {
 		return nil, err
 	}
-	return f.StorageDriver.List(ctx, path)
+	entries, err := f.StorageDriver.List(ctx, path)
+	if f.hidden != "" {
+		entries = slices.DeleteFunc(entries, func(entry string) bool {
+			return strings.HasSuffix(entry, "/"+f.hidden) && strings.Contains(entry, "/blobs/")
+		})
+	}
+	return entries, err
 }
 
 // Walk makes every step of a walk a read of its own.

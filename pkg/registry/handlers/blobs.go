@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -194,29 +195,27 @@ func (h *Handlers) deleteBlob(req *request) error {
 	if used {
 		return stillUsed("blob %s is part of an image of %s", d, name)
 	}
-	if req.pruner {
-		young, err := h.isYoung(req, store.Layers, canonical)
-		if err != nil {
-			return err
+	err = h.Store.Unlink(ctx, name, func(u *store.Unlinking) error {
+		if req.pruner {
+			young, err := h.isYoung(ctx, u, store.Layers, canonical)
+			if err != nil {
+				return err
+			}
+			if young {
+				return stillUsed("blob %s was pushed or relied upon less than 10 minutes ago", d)
+			}
 		}
-		if young {
-			return stillUsed("blob %s was pushed or relied upon less than 10 minutes ago", d)
+		for _, link := range distinct(d, canonical) {
+			if err := u.RemoveLink(ctx, store.Layers, link); err != nil {
+				return err
+			}
 		}
-	}
-	if err := h.unlinkBlob(req, d, canonical); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return empty(req, http.StatusAccepted)
-}
-
-func (h *Handlers) unlinkBlob(req *request, d, canonical digest.Digest) error {
-	defer h.Cache.ForgetRepository(req.route.Name.String())
-	for _, link := range []digest.Digest{d, canonical} {
-		if err := h.Store.RemoveLink(req.Context(), req.route.Name, store.Layers, link); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func stillUsed(format string, args ...any) error {
@@ -225,20 +224,20 @@ func stillUsed(format string, args ...any) error {
 
 // isYoung tells whether a link or the touched marker of its bytes is young. A time in
 // the future is young.
-func (h *Handlers) isYoung(req *request, set store.Links, canonical digest.Digest) (bool, error) {
-	last, err := h.Store.LinkTime(req.Context(), req.route.Name, set, canonical)
+func (h *Handlers) isYoung(ctx context.Context, u *store.Unlinking, set store.Links, canonical digest.Digest) (bool, error) {
+	age, err := u.LinkAge(ctx, set, canonical)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
-	if err == nil && h.Now().Sub(last) < youngLink {
+	if err == nil && age < youngLink {
 		return true, nil
 	}
 	if set != store.Layers {
 		return false, nil
 	}
-	touched, err := h.Store.Touched(req.Context(), canonical)
+	touched, err := h.Store.Touched(ctx, canonical)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && h.Now().Sub(touched) < youngLink, err
+	return err == nil && u.Age(touched) < youngLink, err
 }

@@ -59,7 +59,7 @@ func (h *Handlers) deleteManifest(req *request) error {
 	if err := h.forget(req, canonical); err != nil {
 		return err
 	}
-	if err := h.unlink(req, canonical); err != nil {
+	if err := h.unlink(req, canonical, nil); err != nil {
 		return err
 	}
 	return empty(req, http.StatusAccepted)
@@ -82,14 +82,14 @@ func (h *Handlers) pruneManifest(req *request) error {
 	if reached {
 		return stillUsed("manifest %s is referenced by image stream %q", canonical, req.route.Name)
 	}
-	young, err := h.isYoung(req, store.Revisions, canonical)
-	if err != nil {
+	err = h.unlink(req, canonical, func(u *store.Unlinking) error {
+		young, err := h.isYoung(ctx, u, store.Revisions, canonical)
+		if err == nil && young {
+			err = stillUsed("manifest %s was pushed less than 10 minutes ago", canonical)
+		}
 		return err
-	}
-	if young {
-		return stillUsed("manifest %s was pushed less than 10 minutes ago", canonical)
-	}
-	if err := h.unlink(req, canonical); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	return empty(req, http.StatusAccepted)
@@ -196,8 +196,8 @@ func removeItems(stream *imagev1.ImageStream, image string) bool {
 }
 
 // unlink removes the links of a manifest under all its digests, and its entry at its
-// subject. Entries about it stay.
-func (h *Handlers) unlink(req *request, canonical digest.Digest) error {
+// subject, unless check, which may be nil, has something against it. Entries about it stay.
+func (h *Handlers) unlink(req *request, canonical digest.Digest, check func(*store.Unlinking) error) error {
 	ctx, name := req.Context(), req.route.Name
 	defer h.Cache.ForgetRepository(name.String())
 	parsed, err := h.parsed(ctx, canonical)
@@ -208,15 +208,22 @@ func (h *Handlers) unlink(req *request, canonical digest.Digest) error {
 	if parsed != nil {
 		digests = append(digests, digest.SHA512.FromBytes(parsed.Raw))
 	}
-	for _, d := range digests {
-		if parsed != nil && parsed.Subject != nil {
-			if err := h.Store.RemoveReferrer(ctx, name, parsed.Subject.Digest, d); err != nil {
+	return h.Store.Unlink(ctx, name, func(u *store.Unlinking) error {
+		if check != nil {
+			if err := check(u); err != nil {
 				return err
 			}
 		}
-		if err := h.Store.RemoveLink(ctx, name, store.Revisions, d); err != nil {
-			return err
+		for _, d := range digests {
+			if parsed != nil && parsed.Subject != nil {
+				if err := u.RemoveReferrer(ctx, parsed.Subject.Digest, d); err != nil {
+					return err
+				}
+			}
+			if err := u.RemoveLink(ctx, store.Revisions, d); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }

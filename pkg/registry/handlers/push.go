@@ -78,10 +78,9 @@ func (p *push) link(ctx context.Context) error {
 	name, own := p.req.route.Name, p.manifest.Digest
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelChecks)
+	var links []store.NewLink
 	put := func(set store.Links, named, canonical digest.Digest) {
-		for _, d := range distinct(named, canonical) {
-			group.Go(func() error { return p.Store.PutLink(ctx, name, set, d, canonical) })
-		}
+		links = append(links, newLinks(set, named, canonical)...)
 	}
 	requested := own
 	if p.req.route.Digest != "" {
@@ -101,7 +100,16 @@ func (p *push) link(ctx context.Context) error {
 		}
 	}
 	if subject := p.manifest.Subject; subject != nil {
-		group.Go(func() error { return p.Store.PutReferrer(ctx, name, subject.Digest, requested, own) })
+		links = append(links, store.NewLink{Subject: subject.Digest, Digest: requested, Canonical: own})
 	}
+	group.Go(func() error { return p.Store.WriteLinks(ctx, name, links) })
 	return group.Wait()
+}
+
+// newLinks are the link of a digest and, if that is not the canonical one, of this one too.
+func newLinks(set store.Links, named, canonical digest.Digest) (links []store.NewLink) {
+	for _, d := range distinct(named, canonical) {
+		links = append(links, store.NewLink{Set: set, Digest: d, Canonical: canonical})
+	}
+	return links
 }

@@ -144,7 +144,7 @@ func (h *Handlers) describe(req *request, c candidate) (*v1.Descriptor, error) {
 	case err != nil:
 		return nil, err
 	case parsed == nil && c.canonical != "":
-		return nil, h.dropReferrer(ctx, req, c.digest)
+		return nil, h.dropReferrer(ctx, req, c)
 	case parsed == nil, c.canonical == "" && (parsed.Subject == nil || parsed.Subject.Digest != req.route.Digest):
 		return nil, nil
 	}
@@ -154,12 +154,19 @@ func (h *Handlers) describe(req *request, c candidate) (*v1.Descriptor, error) {
 	}, nil
 }
 
-// dropReferrer removes the entry of a manifest that is gone.
-func (h *Handlers) dropReferrer(ctx context.Context, req *request, referrer digest.Digest) error {
+// dropReferrer removes the entry of a manifest that is gone, unless it was pushed again in
+// this moment.
+func (h *Handlers) dropReferrer(ctx context.Context, req *request, c candidate) error {
 	if h.Options.ReadOnly {
 		return nil
 	}
-	return h.Store.RemoveReferrer(ctx, req.route.Name, req.route.Digest, referrer)
+	return h.Store.Unlink(ctx, req.route.Name, func(u *store.Unlinking) error {
+		stored, err := h.Store.Stored(ctx, c.canonical)
+		if err != nil || stored {
+			return err
+		}
+		return u.RemoveReferrer(ctx, req.route.Digest, c.digest)
+	})
 }
 
 // fallbackChildren returns the children of the index that clients without this API keep

@@ -138,10 +138,8 @@ func (h *Handlers) mountFrom(req *request, d digest.Digest, source route.Name) (
 	if err != nil {
 		return false, nil //nolint:nilerr // the client uploads instead
 	}
-	for _, link := range distinct(d, info.Digest) {
-		if err := h.Store.PutLink(req.Context(), req.route.Name, store.Layers, link, info.Digest); err != nil {
-			return false, err
-		}
+	if err := h.Store.WriteLinks(req.Context(), req.route.Name, newLinks(store.Layers, d, info.Digest)); err != nil {
+		return false, err
 	}
 	return true, h.created(req, d)
 }

@@ -173,7 +173,7 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 		}
 		return Deletion{Outcome: Absent}, false, nil
 	case err != nil:
-		return Deletion{}, false, errors.Join(err, d.withdraw(ctx))
+		return Deletion{}, false, also(err, d.withdraw(ctx))
 	case reason != "":
 		return refused(reason, d.withdraw(ctx))
 	}
@@ -186,7 +186,7 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 		return Deletion{}, true, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return Deletion{}, false, errors.Join(err, d.withdraw(ctx))
+		return Deletion{}, false, also(err, d.withdraw(ctx))
 	}
 	removed, err := d.removeData(ctx)
 	if removed {
@@ -200,6 +200,15 @@ func refused(reason Reason, err error) (Deletion, bool, error) {
 		return Deletion{}, false, err
 	}
 	return Deletion{Outcome: Refused, Reason: reason}, false, nil
+}
+
+// also adds the failure to clean up to the error that came before. That one decides: after an
+// error of reading nobody may go on because there was a *WriteError as well.
+func also(err, cleaning error) error {
+	if err == nil || cleaning == nil {
+		return errors.Join(err, cleaning)
+	}
+	return fmt.Errorf("%w; %v", err, cleaning) //nolint:errorlint // hidden on purpose
 }
 
 // announce writes the deleting marker and returns the time that the storage gave it, or

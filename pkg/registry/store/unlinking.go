@@ -54,7 +54,7 @@ func (s *Store) Unlink(ctx context.Context, name route.Name, work func(*Unlinkin
 	}
 	marker, err := s.stat(ctx, u.marker)
 	if err != nil {
-		return errors.Join(err, u.withdraw(ctx))
+		return also(err, u.withdraw(ctx))
 	}
 	// The storage's own clock dates links. The earlier of both makes everything look younger.
 	if u.announced = marker.ModTime(); s.options.Now().Before(u.announced) {
@@ -70,7 +70,7 @@ func (s *Store) Unlink(ctx context.Context, name route.Name, work func(*Unlinkin
 	stop()
 	<-stopped
 	if !u.failed {
-		err = errors.Join(err, u.withdraw(ctx))
+		err = also(err, u.withdraw(ctx))
 	}
 	if s.options.OnUnlink != nil {
 		s.options.OnUnlink(name)
@@ -126,19 +126,16 @@ func (u *Unlinking) LinkAge(ctx context.Context, set Links, d digest.Digest) (ti
 
 // RemoveLink removes a link and its directory. The error is a *WriteError.
 func (u *Unlinking) RemoveLink(ctx context.Context, set Links, d digest.Digest) error {
-	return u.remove(ctx, func(ctx context.Context) error {
-		return u.store.remove(ctx, linkDirectory(u.name, set, d))
-	})
+	return u.removePath(ctx, linkDirectory(u.name, set, d))
 }
 
 // RemoveReferrer removes the link of a manifest to its subject. The error is a *WriteError.
 func (u *Unlinking) RemoveReferrer(ctx context.Context, subject, referrer digest.Digest) error {
-	return u.remove(ctx, func(ctx context.Context) error {
-		return u.store.remove(ctx, referrerDirectory(u.name, subject, referrer))
-	})
+	return u.removePath(ctx, referrerDirectory(u.name, subject, referrer))
 }
 
-// RemoveRepository removes the whole repository, like Store.RemoveRepository.
+// RemoveRepository removes the whole repository, like Store.RemoveRepository. An error that is
+// no *WriteError is one of reading.
 func (u *Unlinking) RemoveRepository(ctx context.Context) error {
 	return u.remove(ctx, func(ctx context.Context) error {
 		return u.store.RemoveRepository(ctx, Repository(u.name.String()))
@@ -154,15 +151,19 @@ func (u *Unlinking) remove(ctx context.Context, do func(context.Context) error) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTimeout)
 	defer cancel()
 	err := do(ctx)
-	if err == nil {
-		return nil
-	}
-	u.failed = true
 	var write *WriteError
-	if errors.As(err, &write) {
-		return err
-	}
-	return &WriteError{err}
+	u.failed = u.failed || errors.As(err, &write)
+	return err
+}
+
+// removePath returns a *WriteError when it fails.
+func (u *Unlinking) removePath(ctx context.Context, path string) error {
+	return u.remove(ctx, func(ctx context.Context) error {
+		if err := u.store.remove(ctx, path); err != nil {
+			return &WriteError{err}
+		}
+		return nil
+	})
 }
 
 // awaitUnlinking waits until the removals that are under way in a repository have ended, and
