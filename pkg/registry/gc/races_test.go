@@ -1,6 +1,7 @@
 package gc
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -102,5 +103,42 @@ func TestEmptyMetadataAndNoBlobs(t *testing.T) {
 		if report, err := w.collect(); err == nil || report.Phase != PhaseMetadata || !w.linked(app, store.Layers, d) {
 			t.Errorf("with stream: %t: %v, %+v", stream, err, report)
 		}
+	}
+}
+
+// What a manifest is about is in use with it, also when only the storage knows of both.
+func TestTheSubjectOfAReferrerStays(t *testing.T) {
+	w := newWorld(t)
+	kept, _ := w.image(app, "kept", nil)
+	w.record(kept)
+	raw, subject := w.image(app, "subject", nil)
+	w.put(app, raw)
+	referrer, _ := w.image(app, "referrer", &subject)
+	w.stream(app, w.put(app, kept), w.put(app, referrer))
+	w.age()
+	if report := w.mustCollect(); report.CandidateCount != 0 || report.Links != 0 || !w.linked(app, store.Revisions, subject.Digest) {
+		t.Errorf("%+v, %v", report, w.findings)
+	}
+}
+
+// The second list is made long after the last link was removed: an import that read a
+// manifest through such a link has stored its Image by then. Without links nobody waits.
+func TestTheSecondListWaits(t *testing.T) {
+	w := newWorld(t)
+	lonely(w)
+	var waited []time.Duration
+	w.options.VerifyDelay = 2 * time.Minute
+	w.options.Wait = func(_ context.Context, delay time.Duration) error {
+		waited = append(waited, delay)
+		if w.linked(app, store.Layers, digest.FromString("lonely 1")) || !w.stored(digest.FromString("lonely 1")) {
+			t.Error("waited before the links were removed or after the blobs were")
+		}
+		return nil
+	}
+	w.mustCollect()
+	w.bytes("garbage")
+	w.age()
+	if report := w.mustCollect(); report.DeletedBlobs != 1 || len(waited) != 1 || waited[0] != 2*time.Minute {
+		t.Errorf("waited %v, %+v", waited, report)
 	}
 }
