@@ -175,8 +175,8 @@ func TestUploadThatBrokeOffGoesOn(t *testing.T) {
 	_, err = writer.Write(whole[:12<<20])
 	must(t, err)
 	leave()
+	_ = writer.CloseWithError(context.Canceled) // the client waits for the end of its reading
 	<-ended
-	_ = writer.Close()
 
 	sent := 0
 	eventually(t, "the other replica goes on", func() error {
