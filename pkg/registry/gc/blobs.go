@@ -115,6 +115,9 @@ func (r *run) deleteBlobs(ctx context.Context) error {
 
 // tidyMarkers removes markers that have lost their meaning.
 func (r *run) tidyMarkers(ctx context.Context) error {
+	if err := r.failed(r.Store.TidyUnfinished(ctx, r.options.MinAge)); err != nil {
+		return err
+	}
 	var keys [][32]byte
 	err := r.Store.WalkMarkers(ctx, r.options.MinAge, func(d godigest.Digest) error {
 		if key, ok := keyOf(d.String()); ok {
