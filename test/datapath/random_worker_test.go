@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 const (
@@ -35,8 +37,9 @@ type worker struct {
 	loose map[string]*artifact
 	// referrers of each subject.
 	referrers map[string]map[string]*artifact
-	// linked were pushed here once.
-	linked map[string]bool
+	// linked were pushed here once, gone were deleted since: an index that no tag leads to
+	// does not keep its parts from being deleted.
+	linked, gone map[string]bool
 }
 
 func (w *worker) path(kind, reference string) string {
@@ -57,7 +60,7 @@ func (w *worker) held() map[string]*artifact {
 	held := map[string]*artifact{}
 	var keep func(a *artifact)
 	keep = func(a *artifact) {
-		if held[a.digest] != nil {
+		if held[a.digest] != nil || w.gone[a.digest] {
 			return
 		}
 		held[a.digest] = a
@@ -160,7 +163,10 @@ func (w *worker) put(ctx context.Context, a *artifact, reference string) bool {
 		got := w.do(ctx, message{method: http.MethodPut, path: w.path("manifests", reference), mediaType: a.mediaType, body: a.raw})
 		if got.status == http.StatusCreated {
 			w.tally.pushed.Add(1)
-			w.note(func() { w.world.known[a.digest], w.linked[a.digest] = a, true })
+			w.note(func() {
+				w.world.known[a.digest], w.linked[a.digest] = a, true
+				delete(w.gone, a.digest)
+			})
 			return true
 		}
 		if !strings.Contains(string(got.body), "MANIFEST_BLOB_UNKNOWN") {
@@ -272,22 +278,20 @@ func (w *worker) deleteDigest(ctx context.Context) {
 			w.history[tag] = slices.DeleteFunc(slices.Clone(list), func(other *artifact) bool { return other.digest == a.digest })
 		}
 		delete(w.loose, a.digest)
+		w.gone[a.digest] = true
 		if a.subject != nil {
 			delete(w.referrers[a.subject.digest], a.digest)
 		}
 	})
-	if held := w.holds(a); held {
-		return // an index by digest alone names it
+	// The other replica knows as soon as its watch tells.
+	var last answer
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		last = w.do(ctx, message{method: http.MethodHead, path: w.path("manifests", a.digest)})
+		return last.status == http.StatusNotFound, nil
+	})
+	if err != nil {
+		w.world.t.Errorf("%s: %s ten seconds after its deletion, which was answered with %s: %s", w.repository, a.digest, got, last)
 	}
-	if got := w.do(ctx, message{method: http.MethodHead, path: w.path("manifests", a.digest)}); got.status != http.StatusNotFound {
-		w.world.t.Errorf("%s: %s after its deletion: %s", w.repository, a.digest, got)
-	}
-}
-
-func (w *worker) holds(a *artifact) bool {
-	w.world.mu.Lock()
-	defer w.world.mu.Unlock()
-	return w.held()[a.digest] != nil
 }
 
 func (w *worker) deleteStream(ctx context.Context) {
@@ -342,8 +346,16 @@ func (w *worker) pull(ctx context.Context, from *caller, a *artifact, seen map[s
 		read("blobs", digestOf(blob))
 	}
 	for _, child := range a.children {
-		w.pull(ctx, from, child, seen)
+		if !w.deleted(child) {
+			w.pull(ctx, from, child, seen)
+		}
 	}
+}
+
+func (w *worker) deleted(a *artifact) bool {
+	w.world.mu.Lock()
+	defer w.world.mu.Unlock()
+	return w.gone[a.digest]
 }
 
 // check pulls everything that must be there, from one replica.
