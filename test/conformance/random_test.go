@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -28,12 +29,16 @@ var (
 )
 
 // mortal is a storage whose process may die: from a certain write on, nothing that the
-// process does has an effect.
+// process does has an effect. Until then it is a little slow, each time by another bit, so
+// that what runs at the same time meets in ever new orders.
 type mortal struct {
 	driver.StorageDriver
 	left atomic.Int64
 	dead atomic.Bool
 }
+
+// lag is how long an operation takes at most.
+const lag = 2 * time.Millisecond
 
 var errDead = errors.New("the process is dead")
 
@@ -42,7 +47,13 @@ func (m *mortal) write() error {
 		m.dead.Store(true)
 		return errDead
 	}
+	time.Sleep(rand.N(lag))
 	return nil
+}
+
+func (m *mortal) Stat(ctx context.Context, path string) (driver.FileInfo, error) {
+	time.Sleep(rand.N(lag))
+	return m.StorageDriver.Stat(ctx, path)
 }
 
 func (m *mortal) PutContent(ctx context.Context, path string, content []byte) error {
@@ -91,8 +102,15 @@ type worker struct {
 	must  map[string][]byte
 	tags  map[string]string
 	loose map[string]bool
-	// seen are all manifests that were ever tried.
+	// seen are all manifests that were ever tried, and old those of images that were accepted.
 	seen map[string]bool
+	old  []image
+}
+
+// image is a manifest with all its blobs.
+type image struct {
+	raw   []byte
+	blobs [][]byte
 }
 
 const sharedLayers = 6
@@ -117,18 +135,29 @@ func (w *worker) upload(s *site, content []byte) bool {
 	return s.do(call{method: "POST", path: "/v2/" + w.repo + "/blobs/uploads/?digest=" + d, body: content}).StatusCode == 201
 }
 
-// manifest makes a new image of old layers.
+// manifest makes a new image of old layers and one of its own.
 func (w *worker) manifest(s *site) ([]byte, bool) {
 	w.serial++
-	config := []byte(fmt.Sprintf(`{"architecture":"amd64","os":"linux","author":"%s %d"}`, w.repo, w.serial))
-	layers := []string{}
-	ok := w.upload(s, config)
+	config := fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","author":"%s %d"}`, w.repo, w.serial)
+	made := image{blobs: [][]byte{config, fmt.Appendf(nil, "layer %s %d", w.repo, w.serial)}}
 	for _, i := range w.random.Perm(sharedLayers)[:1+w.random.IntN(3)] {
-		content := layerContent(i)
-		ok = w.upload(s, content) && ok
-		layers = append(layers, descriptor(ociLayer, content))
+		made.blobs = append(made.blobs, layerContent(i))
 	}
-	return []byte(fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, ociManifest, descriptor(ociConfig, config), strings.Join(layers, ","))), ok
+	layers := []string{}
+	for _, layer := range made.blobs[1:] {
+		layers = append(layers, descriptor(ociLayer, layer))
+	}
+	made.raw = fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, ociManifest, descriptor(ociConfig, config), strings.Join(layers, ","))
+	w.old = append(w.old, made)
+	return made.raw, w.uploadAll(s, made)
+}
+
+func (w *worker) uploadAll(s *site, made image) bool {
+	ok := true
+	for _, blob := range made.blobs {
+		ok = w.upload(s, blob) && ok
+	}
+	return ok
 }
 
 // push records an image or an index once the registry has accepted it.
@@ -157,7 +186,13 @@ func (w *worker) push(s *site, reference string, raw []byte, mediaType string) b
 // step is one thing that a client does.
 func (w *worker) step(s *site) {
 	tag := fmt.Sprintf("v%d", w.random.IntN(3))
-	switch w.random.IntN(8) {
+	switch w.random.IntN(12) {
+	case 8, 9, 10, 11: // an image that was there before; perhaps it is being collected
+		if len(w.old) > 0 {
+			if made := w.old[w.random.IntN(len(w.old))]; w.uploadAll(s, made) {
+				w.push(s, tag, made.raw, ociManifest)
+			}
+		}
 	case 0, 1, 2: // a new image under a tag, which moves
 		if raw, ok := w.manifest(s); ok {
 			w.push(s, tag, raw, ociManifest)
@@ -289,7 +324,7 @@ func TestRandomPushesDeletesCollectionsAndCrashes(t *testing.T) {
 	for round := range *randomRounds {
 		s.age(t)
 		// New processes: none remembers which blobs it marked before.
-		replicas := []*site{s.replica(t), s.mortalReplica(t, 1+random.Int64N(200))}
+		replicas := []*site{s.mortalReplica(t, math.MaxInt64), s.mortalReplica(t, 1+random.Int64N(200))}
 		location := replicas[random.IntN(2)].post(`{"dryRun":false}`).want(202).Header.Get("Location")
 		var group sync.WaitGroup
 		for i, w := range workers {
