@@ -23,13 +23,14 @@ type collection struct {
 	lease   *held
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
+	left    chan struct{} // closed when another one may begin
 
 	mu     sync.Mutex
 	report gc.Report
 }
 
 func newCollection(s *Service, task Task) *collection {
-	c := &collection{service: s, id: uuid.NewString(), task: task}
+	c := &collection{service: s, id: uuid.NewString(), task: task, left: make(chan struct{})}
 	c.lease = &held{leases: s.options.Leases, clock: s.options.Clock, identity: s.options.Identity, id: c.id}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.report = c.identified(gc.Report{Phase: gc.PhaseMetadata, StartTime: metav1.NewTime(s.options.Clock.Now().UTC())}).Numbers()
@@ -42,6 +43,9 @@ func (c *collection) snapshot() gc.Report {
 	defer c.mu.Unlock()
 	return c.report
 }
+
+// over tells whether nothing is left to do but to write the last report.
+func (c *collection) over() bool { return c.snapshot().State != gc.StateRunning }
 
 // identified puts what is known about the collection itself into a report.
 func (c *collection) identified(report gc.Report) gc.Report {

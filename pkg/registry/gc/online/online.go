@@ -131,14 +131,10 @@ func New(options Options) (*Service, error) {
 // Start begins a collection in the background and returns its first report. The error
 // is a *RunningError while one runs anywhere, ErrEnding, or that of the API.
 func (s *Service) Start(ctx context.Context, task Task) (gc.Report, error) {
-	s.mu.Lock()
+	if err := s.lockFree(ctx); err != nil {
+		return gc.Report{}, err
+	}
 	defer s.mu.Unlock()
-	if s.ending {
-		return gc.Report{}, ErrEnding
-	}
-	if s.current != nil {
-		return gc.Report{}, &RunningError{ID: s.current.id}
-	}
 	c := newCollection(s, task)
 	report := c.snapshot()
 	if err := c.lease.take(ctx, report); err != nil {
@@ -148,6 +144,32 @@ func (s *Service) Start(ctx context.Context, task Task) (gc.Report, error) {
 	s.options.Log.Info("collection started", zap.String("id", c.id), zap.Bool("dry_run", task.DryRun), zap.Duration("min_age", task.MinAge))
 	s.wait.Go(func() { c.run() })
 	return report, nil
+}
+
+// lockFree locks the service when no collection runs. It waits for one that has only its
+// last report to write: a client that has read this report may ask for the next collection
+// before the writer has seen that it was written.
+func (s *Service) lockFree(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		current := s.current
+		switch {
+		case s.ending:
+			s.mu.Unlock()
+			return ErrEnding
+		case current == nil:
+			return nil
+		}
+		s.mu.Unlock()
+		if !current.over() {
+			return &RunningError{ID: current.id}
+		}
+		select {
+		case <-current.left:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // Report returns the report of a collection: ErrUnknown when it is not the last one, a
@@ -187,6 +209,7 @@ func (s *Service) done(c *collection) {
 	defer s.mu.Unlock()
 	if s.current == c {
 		s.current = nil
+		close(c.left)
 	}
 }
 

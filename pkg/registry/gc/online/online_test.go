@@ -282,3 +282,42 @@ func TestAClockFarAheadDoesNotBlockCollections(t *testing.T) {
 		}
 	}
 }
+
+// slowAnswers are Leases that store at once and answer when they are let.
+type slowAnswers struct {
+	Leases
+	hold atomic.Bool
+	let  chan struct{}
+}
+
+func (s *slowAnswers) Update(ctx context.Context, lease *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	lease, err := s.Leases.Update(ctx, lease, o)
+	if s.hold.Load() {
+		<-s.let
+	}
+	return lease, err
+}
+
+// Whoever reads that a collection has ended may ask for the next one, also while the
+// process still waits for the answer to its last report.
+func TestTheNextCollectionMayBeginWhenTheReportSaysThatTheLastHasEnded(t *testing.T) {
+	c := newCluster(t)
+	slow := &slowAnswers{Leases: c.leases, let: make(chan struct{})}
+	r := c.replica("a")
+	r.leases.Leases = slow
+	first := c.start(r, Task{})
+	slow.hold.Store(true)
+	r.finish <- nil
+	c.await(r, first.ID, 0, is(gc.StateSucceeded))
+	began := make(chan error, 1)
+	go func() {
+		_, err := r.Start(t.Context(), Task{})
+		began <- err
+	}()
+	slow.hold.Store(false)
+	close(slow.let)
+	if err := <-began; err != nil {
+		t.Errorf("the next collection: %v", err)
+	}
+	r.Stop()
+}
