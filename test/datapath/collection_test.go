@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,14 +193,15 @@ func testCollectionCommands(t *testing.T, e *environment, c collector) {
 		t.Fatal("docs/operate.md has no section about collections")
 	}
 	section, _, _ = bytes.Cut(section, []byte("\n## "))
-	blocks := regexp.MustCompile("(?s)```bash\n(.*?)```").FindAllSubmatch(section, -1)
-	if len(blocks) != 2 {
-		t.Fatalf("%d blocks of commands, want 2", len(blocks))
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(section, -1)
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks of commands, want 3", len(blocks))
 	}
+	// the first says where the registry is
 	command := exec.CommandContext(t.Context(), "bash", "-e", "-u", "-o", "pipefail")
 	command.Dir = t.TempDir() // they leave a report
 	command.Env = append(os.Environ(), "REGISTRY=http://"+e.host, "TOKEN="+c.token)
-	command.Stdin = bytes.NewReader(append(blocks[0][1], blocks[1][1]...))
+	command.Stdin = bytes.NewReader(slices.Concat(blocks[1][1], blocks[2][1]))
 	out, err := command.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"state":"Succeeded"`) || !strings.Contains(string(out), `"dryRun":false`) {
 		t.Errorf("%v\n%s", err, out)
