@@ -62,6 +62,11 @@ func TestAll(t *testing.T) { part(t) }
 func part(t *testing.T) {}
 `
 
+// requestedTest is a test that make test does not run.
+func requestedTest(number string) string {
+	return "//go:build clients\n\npackage clients\n\n// Behaviour pruner " + number + ".\nfunc TestClient(t *testing.T) {}\n"
+}
+
 func passing(test string) string {
 	return `{"Action":"run","Package":"example.test/m/pkg/pruner/plan","Test":"` + test + `"}
 {"Action":"output","Package":"example.test/m/pkg/pruner/plan","Test":"` + test + `","Output":"x"}
@@ -111,6 +116,24 @@ func TestReport(t *testing.T) {
 		"failed, then passed when run again": {
 			change: map[string]string{"_output/tests/unit.json": strings.ReplaceAll(passing("TestAll"), `"pass"`, `"fail"`) + passing("TestAll")},
 			table:  "TestAll (pass)",
+		},
+		"on request, beside a test that passed": {
+			change: map[string]string{"test/clients/clients_test.go": requestedTest("1")},
+			table:  "| 1 | first | pass | example.test/m/pkg/pruner/plan.TestAll (pass)<br>example.test/m/test/clients.TestClient (on request: make test-clients) |",
+		},
+		"on request only": {
+			change: map[string]string{
+				"test/clients/clients_test.go": requestedTest("3"),
+				"test/behaviours/pruner.yaml":  listOfThree + "- {number: \"3\", title: fourth}\n",
+			},
+			problems: []string{"pruner 3: not run"},
+		},
+		"on request, failed": {
+			change: map[string]string{
+				"test/clients/clients_test.go": requestedTest("1"),
+				"_output/tests/clients.json":   `{"Action":"fail","Package":"example.test/m/test/clients","Test":"TestClient"}`,
+			},
+			problems: []string{"pruner 1: fail"},
 		},
 		"no such number": {
 			change:   map[string]string{"pkg/pruner/plan/other_test.go": "package plan\n\n// Behaviour 3.\nfunc TestOther(t *testing.T) {}\n"},

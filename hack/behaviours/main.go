@@ -6,7 +6,7 @@
 // 40 to 44."), and the files with results that `make test` writes to _output/tests. Out: a table in
 // _output/behaviours.md and one line for each specification. It fails when a cited number does not
 // exist, when a behaviour has neither a test nor a reason, and when a test that is cited failed or was
-// not run.
+// not run. Tests that run on request only may be cited beside others; alone they show nothing.
 //
 // Which specification a number belongs to follows from the directory of the test; elsewhere the name
 // comes first: "Behaviour operator 12.". The command judges comments and results only: whether a test
