@@ -73,9 +73,10 @@ func (c *Cluster) writeCredentials(nodes []plan.Node) error {
 func (c *Cluster) writeConfiguration(want record, nodes []plan.Node) error {
 	l := c.layout
 	files := map[string]func() ([]byte, error){
-		l.Conf("Corefile"):       func() ([]byte, error) { return render.Corefile(l) },
-		l.Conf("manifests.yaml"): func() ([]byte, error) { return render.Manifests(l) },
-		l.Env():                  func() ([]byte, error) { return render.Env(l, fmt.Sprintf("127.0.0.1:%d", want.RegistryPort)) },
+		l.Conf("Corefile"):          func() ([]byte, error) { return render.Corefile(l) },
+		l.Conf("manifests.yaml"):    func() ([]byte, error) { return render.Manifests(l) },
+		l.Conf("audit-policy.yaml"): func() ([]byte, error) { return render.AuditPolicy(l) },
+		l.Env():                     func() ([]byte, error) { return render.Env(l, fmt.Sprintf("127.0.0.1:%d", want.RegistryPort)) },
 	}
 	for _, n := range nodes {
 		files[l.Node(n, "containerd.toml")] = func() ([]byte, error) { return render.Containerd(l, n) }
@@ -102,7 +103,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, want record) error {
 	for _, spec := range []supervise.Spec{
 		{Name: "etcd", Args: render.Etcd(l), Inputs: []string{l.Stamp("etcd")}},
 		{Name: "kube-apiserver", Args: render.APIServer(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("ca.crt"), pkiFile("apiserver.crt"),
-			pkiFile("apiserver-kubelet.crt"), pkiFile("front-proxy-ca.crt"), pkiFile("front-proxy-client.crt"), pkiFile("sa.pub")}},
+			pkiFile("apiserver-kubelet.crt"), pkiFile("front-proxy-ca.crt"), pkiFile("front-proxy-client.crt"), pkiFile("sa.pub"), l.Conf("audit-policy.yaml")}},
 		{Name: "kube-controller-manager", Args: render.ControllerManager(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("controller-manager.kubeconfig"), pkiFile("sa.key"), pkiFile("ca.crt")}},
 		{Name: "kube-scheduler", Args: render.Scheduler(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("scheduler.kubeconfig")}},
 	} {

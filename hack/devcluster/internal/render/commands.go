@@ -51,6 +51,14 @@ func APIServer(l plan.Layout) []string {
 		"--requestheader-username-headers=X-Remote-User",
 		"--proxy-client-cert-file=" + l.PKIFile("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + l.PKIFile("front-proxy-client.key"),
+		// In batches, so that no request waits for the disk.
+		"--audit-policy-file=" + l.Conf("audit-policy.yaml"),
+		"--audit-log-path=" + l.Log("audit"),
+		"--audit-log-mode=batch",
+		"--audit-log-batch-max-size=400",
+		"--audit-log-batch-max-wait=2s",
+		"--audit-log-maxsize=100",
+		"--audit-log-maxbackup=2",
 	}
 }
 

@@ -83,6 +83,11 @@ func Hosts(l plan.Layout, n plan.Node) ([]byte, error) {
 // Corefile configures CoreDNS.
 func Corefile(l plan.Layout) ([]byte, error) { return execute("Corefile", values{Layout: l}) }
 
+// AuditPolicy says which requests kube-apiserver notes down: those of the product's own accounts.
+func AuditPolicy(l plan.Layout) ([]byte, error) {
+	return execute("audit-policy.yaml", values{Layout: l})
+}
+
 // Manifests are the objects every cluster starts with.
 func Manifests(l plan.Layout) ([]byte, error) { return execute("manifests.yaml", values{Layout: l}) }
 

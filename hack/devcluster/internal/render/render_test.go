@@ -21,14 +21,15 @@ var (
 
 func TestConfigurationFiles(t *testing.T) {
 	for name, render := range map[string]func() ([]byte, error){
-		"containerd.toml": func() ([]byte, error) { return Containerd(layout, node) },
-		"kubelet.yaml":    func() ([]byte, error) { return Kubelet(layout, node) },
-		"kube-proxy.yaml": func() ([]byte, error) { return Proxy(layout, node) },
-		"cni.conflist":    func() ([]byte, error) { return Network(layout, node, "198.18.65.0/24") },
-		"hosts":           func() ([]byte, error) { return Hosts(layout, node) },
-		"Corefile":        func() ([]byte, error) { return Corefile(layout) },
-		"manifests.yaml":  func() ([]byte, error) { return Manifests(layout) },
-		"env":             func() ([]byte, error) { return Env(layout, "127.0.0.1:5000") },
+		"containerd.toml":   func() ([]byte, error) { return Containerd(layout, node) },
+		"kubelet.yaml":      func() ([]byte, error) { return Kubelet(layout, node) },
+		"kube-proxy.yaml":   func() ([]byte, error) { return Proxy(layout, node) },
+		"cni.conflist":      func() ([]byte, error) { return Network(layout, node, "198.18.65.0/24") },
+		"hosts":             func() ([]byte, error) { return Hosts(layout, node) },
+		"Corefile":          func() ([]byte, error) { return Corefile(layout) },
+		"manifests.yaml":    func() ([]byte, error) { return Manifests(layout) },
+		"audit-policy.yaml": func() ([]byte, error) { return AuditPolicy(layout) },
+		"env":               func() ([]byte, error) { return Env(layout, "127.0.0.1:5000") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := render()
