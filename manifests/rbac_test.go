@@ -127,7 +127,7 @@ var kinds = map[string]string{
 	"ServiceAccount": "serviceaccounts", "Service": "services", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims",
 	"Deployment": "deployments", "DaemonSet": "daemonsets", "CronJob": "cronjobs", "PodDisruptionBudget": "poddisruptionbudgets",
 	"Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
-	"APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
+	"NetworkPolicy": "networkpolicies", "APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
 	"FlowSchema": "flowschemas", "PriorityLevelConfiguration": "prioritylevelconfigurations",
 	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
 	"ValidatingAdmissionPolicy":    "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",

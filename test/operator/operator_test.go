@@ -41,6 +41,7 @@ func dataPlane() []apply.Ref {
 		inNS("DaemonSet", "node-ca"),
 		inNS("Service", "image-registry", "image-api-server", "image-api-server-webhook"),
 		inNS("PodDisruptionBudget", "image-registry", "image-api-server"),
+		inNS("NetworkPolicy", "image-registry", "image-api-server", "image-pruner"),
 		inNS("ServiceAccount", "image-registry", "image-api-server", "node-ca"),
 		inNS("Role", "image-registry", "image-api-server"),
 		inNS("RoleBinding", "image-registry", "image-api-server"),

@@ -54,6 +54,7 @@ type controllers struct {
 	broadcast  record.EventBroadcaster
 
 	config        *registryconfig.Controller
+	configMetrics *registryconfig.Metrics
 	certificates  *certificates.Controller
 	pruner        *pruner.Controller
 	pullSecrets   *pullsecret.Controller
@@ -90,6 +91,7 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	applier, err := apply.New(apply.Options{
 		Client: untyped, Cache: c.owned, FieldManager: registryv1.OperatorName,
 		OwnedAnnotation: registryv1.OwnedAnnotation, LeaveAlone: registryconfig.LeftAlone, Again: c.lookAgain, Event: events.Event,
+		Corrected: func(ref apply.Ref) { c.configMetrics.Corrected(ref) },
 	})
 	if err != nil {
 		return nil, err
@@ -129,7 +131,7 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 	if err != nil {
 		return err
 	}
-	configMetrics, err := registryconfig.NewMetrics(c.registry)
+	c.configMetrics, err = registryconfig.NewMetrics(c.registry)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
@@ -141,7 +143,7 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 		Kube: c.kube, Configs: typed.ImageregistryV1().Configs(), ConfigInformer: c.configs,
 		PrunerInformer: c.singletons.Imageregistry().V1().ImagePruners().Informer(), Applier: applier,
 		Namespaced: c.namespaced, Cluster: c.cluster, Settings: c.o.Settings,
-		Certificates: c.certificateState, PullSecrets: c.pullSecretState, Events: events.Event, Metrics: configMetrics,
+		Certificates: c.certificateState, PullSecrets: c.pullSecretState, Events: events.Event, Metrics: c.configMetrics,
 	})
 	if err != nil {
 		return err

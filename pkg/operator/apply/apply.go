@@ -34,6 +34,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Event records a reason and a message; optional.
 	Event func(eventType, reason, message string)
+	// Corrected is told of every object that was put back; optional.
+	Corrected func(ref Ref)
 }
 
 // Validate names the first field that is missing.
@@ -133,10 +135,10 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 				return live, false, nil
 			}
 		}
-		if may, err := a.allowed(desired, live); err != nil || !may {
-			return live, false, err
-		}
 		before = live.GetResourceVersion()
+	}
+	if may, err := a.allowed(desired, live); err != nil || !may {
+		return live, false, err
 	}
 	klog.FromContext(ctx).V(2).Info("Applying", "object", ref.String(), "because", reason)
 	return a.send(ctx, kind, desired, live, before)
@@ -157,7 +159,7 @@ func (a *Applier) send(ctx context.Context, kind Kind, desired, live *unstructur
 	}
 	changed := after.GetResourceVersion() != before
 	if changed {
-		a.noteApplied(desired, live == nil)
+		a.noteApplied(desired, live)
 	}
 	a.remember(ref, before, after)
 	klog.FromContext(ctx).V(4).Info("Applied", "object", ref.String(), "changed", changed)

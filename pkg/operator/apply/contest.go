@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"image.alauda.io/registry/pkg/operator/fault"
 )
 
 const (
@@ -68,13 +70,15 @@ func (c *contest) judge(now time.Time, wish string) verdict {
 	return out
 }
 
-// applied notes that the object was changed to the wish. A request that failed is no correction.
-func (c *contest) applied(now time.Time, wish string) {
+// applied notes that the object was changed to the wish, and says whether that was a correction. A request that
+// failed is none.
+func (c *contest) applied(now time.Time, wish string) bool {
 	if c.wish != wish {
 		*c = contest{wish: wish, seen: now}
-		return
+		return false
 	}
 	c.corrections = append(c.corrections, now)
+	return true
 }
 
 // with runs f on one object of many.
@@ -105,8 +109,9 @@ func wishOf(desired *unstructured.Unstructured) (string, error) {
 	return string(sum[:]), nil
 }
 
-// allowed says whether an existing object may be put back now. Otherwise it sees to it that the object is
-// looked at again: nobody may change it a second time.
+// allowed says whether an object may be put back now, or created again after somebody deleted it. Otherwise it
+// sees to it that the object is looked at again: nobody may change it a second time. What does not exist is a
+// fault, because others may need it; what differs is left to the one who writes it.
 func (a *Applier) allowed(desired, live *unstructured.Unstructured) (bool, error) {
 	wish, err := wishOf(desired)
 	if err != nil {
@@ -116,27 +121,64 @@ func (a *Applier) allowed(desired, live *unstructured.Unstructured) (bool, error
 	var decided verdict
 	a.contests.with(ref, func(c *contest) { decided = c.judge(a.Clock.Now(), wish) })
 	if decided.begins && a.Event != nil {
-		a.Event("Warning", "DriftConflict", fmt.Sprintf(
-			"%s was put back %d times in %s, last against %s; it is now put back once a minute at most. Find out who writes it, or set spec.managementState to Unmanaged",
-			ref, contestLimit, contestWindow, ForeignManager(live, a.FieldManager)))
+		a.Event("Warning", "DriftConflict", a.conflict(ref, live))
 	}
-	if decided.wait > 0 && a.Again != nil {
+	if decided.wait == 0 {
+		return true, nil
+	}
+	if a.Again != nil {
 		a.Again(decided.wait)
 	}
-	return decided.wait == 0, nil
+	if live == nil {
+		return false, fault.WaitingFor("%s, which somebody deletes again and again, to be created: once a minute at most", ref)
+	}
+	return false, nil
 }
 
-// noteApplied is called after a request that changed the object. One that was created has no past: whoever
-// deletes it is not writing against us.
-func (a *Applier) noteApplied(desired *unstructured.Unstructured, created bool) {
+func (a *Applier) conflict(ref Ref, live *unstructured.Unstructured) string {
+	if live == nil {
+		return fmt.Sprintf("%s was put back %d times in %s and is deleted again; it is now created once a minute at most. Find out who deletes it, or set spec.managementState to Unmanaged",
+			ref, contestLimit, contestWindow)
+	}
+	return fmt.Sprintf("%s was put back %d times in %s, last against %s; it is now put back once a minute at most. Find out who writes it, or set spec.managementState to Unmanaged",
+		ref, contestLimit, contestWindow, ForeignManager(live, a.FieldManager))
+}
+
+// noteApplied is called after a request that changed the object. To apply the same as before is a correction: of
+// a change by somebody else or, without a live object, of a deletion.
+func (a *Applier) noteApplied(desired, live *unstructured.Unstructured) {
 	wish, err := wishOf(desired)
 	if err != nil {
 		return // what was sent could be encoded
 	}
-	if created {
-		a.contests.forget(RefOf(desired))
+	ref, corrected := RefOf(desired), false
+	a.contests.with(ref, func(c *contest) { corrected = c.applied(a.Clock.Now(), wish) })
+	if corrected {
+		a.TellCorrected(ref, live)
 	}
-	a.contests.with(RefOf(desired), func(c *contest) { c.applied(a.Clock.Now(), wish) })
+}
+
+// Applied says whether this process has applied the object before. If so, it notices by itself what others do to
+// it.
+func (a *Applier) Applied(ref Ref) bool {
+	known := false
+	a.contests.with(ref, func(c *contest) { known = c.wish != "" })
+	return known
+}
+
+// TellCorrected reports that an object was put back that was as in live before, or deleted if that is nil.
+func (a *Applier) TellCorrected(ref Ref, live *unstructured.Unstructured) {
+	if a.Corrected != nil {
+		a.Corrected(ref)
+	}
+	if a.Event == nil {
+		return
+	}
+	message := fmt.Sprintf("%s was deleted and is created again", ref)
+	if live != nil {
+		message = fmt.Sprintf("%s was changed by %s and is put back", ref, ForeignManager(live, a.FieldManager))
+	}
+	a.Event("Warning", "DriftCorrected", message)
 }
 
 // ForeignManager names who but own changed the object last.

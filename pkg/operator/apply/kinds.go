@@ -35,6 +35,7 @@ func Kinds() []Kind {
 		kind("apps", "v1", "DaemonSet", "daemonsets", true, true),
 		kind("batch", "v1", "CronJob", "cronjobs", true, false),
 		kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true, false),
+		kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true, false),
 		kind(rbac, "v1", "Role", "roles", true, false),
 		kind(rbac, "v1", "RoleBinding", "rolebindings", true, true),
 		kind(rbac, "v1", "ClusterRole", "clusterroles", false, false),

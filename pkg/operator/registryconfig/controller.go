@@ -111,6 +111,8 @@ type memory struct {
 	// storageChange is the change of the storage that was told of last: until the status is written, which may
 	// take several syncs, every one of them sees it.
 	storageChange string
+	// generations are those of the status when the sync began.
+	generations []registryv1.GenerationStatus
 }
 
 // New prepares the controller and registers its event handlers.
@@ -138,6 +140,9 @@ func New(o Options) (*Controller, error) {
 		return nil, err
 	}
 	if err := c.watchNamespace(); err != nil {
+		return nil, err
+	}
+	if err := c.watchNodes(); err != nil {
 		return nil, err
 	}
 	err := o.Applier.Cache.OnEvent(func(object *unstructured.Unstructured, repeated bool) {

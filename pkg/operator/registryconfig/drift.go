@@ -2,7 +2,6 @@ package registryconfig
 
 import (
 	"context"
-	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -10,12 +9,12 @@ import (
 	"image.alauda.io/registry/pkg/operator/apply"
 )
 
-// applyWorkload applies and reports when somebody else had changed the object meanwhile.
-func (c *Controller) applyWorkload(ctx context.Context, config *registryv1.Config, object *unstructured.Unstructured, err error) error {
-	if err != nil {
-		return err
-	}
-	before, err := c.Applier.Live(ctx, apply.RefOf(object))
+// apply brings one object to what is wanted. What changes while the process lives is noticed by the applier;
+// what was changed while no operator ran is known by the generations in the status.
+func (c *Controller) apply(ctx context.Context, object *unstructured.Unstructured) error {
+	ref := apply.RefOf(object)
+	first := !c.Applier.Applied(ref)
+	before, err := c.Applier.Live(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -23,17 +22,28 @@ func (c *Controller) applyWorkload(ctx context.Context, config *registryv1.Confi
 	if err != nil {
 		return err
 	}
-	if sent && before != nil && before.GetGeneration() != after.GetGeneration() && drifted(config.Status.Generations, before) {
-		c.Events("Warning", "DriftCorrected", fmt.Sprintf("%s was changed by %s and is put back", apply.RefOf(object), apply.ForeignManager(before, registryv1.OperatorName)))
-		c.Metrics.drifted(object.GetKind(), object.GetName())
+	if first && sent && before != nil && before.GetGeneration() != after.GetGeneration() && drifted(c.memory.generations, before) {
+		c.Applier.TellCorrected(ref, before)
 	}
 	return nil
 }
 
-// drifted says whether the object is not as the operator left it.
+// applyRendered applies what was rendered without an error.
+func (c *Controller) applyRendered(ctx context.Context, object *unstructured.Unstructured, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, object)
+}
+
+// drifted says whether a workload is not as the operator left it.
 func drifted(generations []registryv1.GenerationStatus, live *unstructured.Unstructured) bool {
+	kind, err := apply.KindOf(live.GroupVersionKind())
+	if err != nil {
+		return false
+	}
 	for _, entry := range generations {
-		if entry.Name == live.GetName() && entry.Namespace == live.GetNamespace() {
+		if entry.Group == kind.GVK.Group && entry.Resource == kind.Resource && entry.Name == live.GetName() && entry.Namespace == live.GetNamespace() {
 			return entry.LastGeneration != live.GetGeneration()
 		}
 	}

@@ -57,6 +57,7 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 			c.deploy(ctx, p, d)
 		}
 	}
+	c.isolate(ctx, p, config)
 	p.add(waiting)
 	if d.stored {
 		p.add(c.writeBack(ctx, config, storage.WriteBackFor(config.Spec.Storage, out.plan.Effective)))

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
 
@@ -69,9 +70,10 @@ func (m *Metrics) storageChanged() {
 	}
 }
 
-func (m *Metrics) drifted(kind, name string) {
+// Corrected counts an object that was put back.
+func (m *Metrics) Corrected(ref apply.Ref) {
 	if m != nil {
-		m.drift.WithLabelValues(kind, name).Inc()
+		m.drift.WithLabelValues(ref.Kind, ref.Name).Inc()
 	}
 }
 

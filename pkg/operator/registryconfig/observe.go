@@ -53,8 +53,7 @@ func newListers(o Options) listers {
 		nodes:      cluster.Nodes().Lister(),
 		namespaces: cluster.Namespaces().Lister(),
 		classes:    classes.Lister(),
-		// Nodes and Namespaces are read but bring no event: a heartbeat of a node is no reason to look
-		// at the registry, and the resync finds new runtimes.
+		// Nodes and Namespaces have handlers of their own, because most of their events mean nothing here.
 		informers: []cache.SharedIndexInformer{
 			core.Secrets().Informer(), core.ConfigMaps().Informer(), core.Services().Informer(),
 			core.PersistentVolumeClaims().Informer(), discovery.Informer(), classes.Informer(),

@@ -99,11 +99,6 @@ func (c *Controller) together(ctx context.Context, p *pass, objects []*unstructu
 	}
 }
 
-func (c *Controller) apply(ctx context.Context, object *unstructured.Unstructured) error {
-	_, _, err := c.Applier.Apply(ctx, object)
-	return err
-}
-
 // LeftAlone says whether an object that exists is the administrator's: a role that he keeps for himself, and
 // the ConfigMap that is created empty for him to fill.
 func LeftAlone(live *unstructured.Unstructured) bool {

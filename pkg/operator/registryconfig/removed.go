@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
-	"strings"
-	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -17,15 +12,9 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/fault"
-	"image.alauda.io/registry/pkg/operator/render"
 )
 
-const (
-	// cleanupPatience is how long the agents of the nodes get to clean up.
-	cleanupPatience = 10 * time.Minute
-	maxNamedNodes   = 20
-	apiServiceName  = "v1.image.alauda.io"
-)
+const apiServiceName = "v1.image.alauda.io"
 
 // removal is how far the removal came.
 type removal struct{ done bool }
@@ -88,7 +77,7 @@ func (c *Controller) stages(config *registryv1.Config) []stage {
 			inNS("RoleBinding", registry), inNS("Role", registry),
 			global("ClusterRoleBinding", "registry-registry-role", "registry-monitoring"),
 			global("ClusterRole", "system:registry", "registry-monitoring"),
-			inNS("ServiceAccount", registry)),
+			inNS("ServiceAccount", registry), c.policies()),
 		{"the trust on the nodes", c.cleanNodes},
 		deleted("what belongs to node-ca",
 			inNS("DaemonSet", registryv1.NodeCAName), inNS("ServiceAccount", registryv1.NodeCAName),
@@ -169,93 +158,4 @@ func (c *Controller) noRegistryPod(ctx context.Context, config *registryv1.Confi
 		return false, fmt.Errorf("list Pods of the registry: %w", err)
 	}
 	return len(pods.Items) == 0, nil
-}
-
-// cleanNodes rolls the DaemonSet in cleanup mode and is done when every agent reports a clean node, or when
-// the patience ends.
-func (c *Controller) cleanNodes(ctx context.Context) (bool, error) {
-	ref := apply.Ref{Kind: "DaemonSet", Namespace: c.Settings.Namespace, Name: registryv1.NodeCAName}
-	live := c.Applier.Cache.Get(ref)
-	if live == nil || live.GetDeletionTimestamp() != nil {
-		c.memory.cleanupSince = time.Time{}
-		return true, nil
-	}
-	if c.memory.cleanupSince.IsZero() {
-		c.memory.cleanupSince = c.Clock.Now()
-	}
-	daemon, err := render.NodeCADaemonSet(c.Settings, render.NodeModeCleanup)
-	if err != nil {
-		return false, err
-	}
-	after, _, err := c.Applier.Apply(ctx, daemon)
-	if err != nil {
-		return false, err
-	}
-	clean, err := nodesClean(after)
-	if err != nil || clean {
-		return clean, err
-	}
-	if c.Clock.Now().Sub(c.memory.cleanupSince) < cleanupPatience {
-		return false, nil
-	}
-	nodes, err := c.uncleanNodes(ctx)
-	if err != nil {
-		return false, err
-	}
-	c.Events("Warning", "NodeCleanupIncomplete", "these nodes did not report that the registry's CA and host entry are gone: "+nodes)
-	return true, nil
-}
-
-func nodesClean(object *unstructured.Unstructured) (bool, error) {
-	daemon, err := convert[appsv1.DaemonSet](object)
-	if err != nil {
-		return false, err
-	}
-	if !cleansUp(daemon) {
-		return false, nil // somebody else keeps it in its other mode
-	}
-	s := daemon.Status
-	return s.ObservedGeneration >= daemon.Generation && s.UpdatedNumberScheduled == s.DesiredNumberScheduled && s.NumberReady == s.DesiredNumberScheduled, nil
-}
-
-// cleansUp says whether the agents were told to clean up: those of a healthy registry are ready too.
-func cleansUp(daemon *appsv1.DaemonSet) bool {
-	for _, container := range daemon.Spec.Template.Spec.Containers {
-		for _, variable := range container.Env {
-			if variable.Name == "NODE_CA_MODE" {
-				return variable.Value == render.NodeModeCleanup
-			}
-		}
-	}
-	return false
-}
-
-// uncleanNodes names nodes whose agent is not ready.
-func (c *Controller) uncleanNodes(ctx context.Context) (string, error) {
-	pods, err := c.Kube.CoreV1().Pods(c.Settings.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: labels.Set{registryv1.LabelName: registryv1.NodeCAName}.String(),
-	})
-	if err != nil {
-		return "", fmt.Errorf("list Pods of node-ca: %w", err)
-	}
-	var names []string
-	for i := range pods.Items {
-		if !podReady(&pods.Items[i]) && pods.Items[i].Spec.NodeName != "" {
-			names = append(names, pods.Items[i].Spec.NodeName)
-		}
-	}
-	sort.Strings(names)
-	if len(names) > maxNamedNodes {
-		names = append(names[:maxNamedNodes], "…")
-	}
-	return strings.Join(names, ", "), nil
-}
-
-func podReady(pod *corev1.Pod) bool {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			return condition.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

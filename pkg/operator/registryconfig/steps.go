@@ -123,11 +123,11 @@ func (c *Controller) deploy(ctx context.Context, p *pass, d deployments) {
 	records, _, err := render.APIServerStorage(c.Settings)
 	if err == nil && p.have(c.needsOfAPIServer(records)...) {
 		deployment, err := render.APIServerDeployment(d.in)
-		p.add(c.applyWorkload(ctx, d.in.Config, deployment, err))
+		p.add(c.applyRendered(ctx, deployment, err))
 	}
 	if d.stored && p.have(c.needsOfRegistry()...) {
 		deployment, err := render.RegistryDeployment(d.in)
-		p.add(c.applyWorkload(ctx, d.in.Config, deployment, err))
+		p.add(c.applyRendered(ctx, deployment, err))
 	}
 }
 

@@ -45,6 +45,7 @@ func (c *Controller) work(ctx context.Context, config *registryv1.Config, removi
 	if removing {
 		return c.remove(ctx, config)
 	}
+	c.memory.generations = config.Status.Generations
 	c.memory.cleanupSince = time.Time{} // the next removal has a patience of its own
 	switch {
 	case c.namespaceEnding():

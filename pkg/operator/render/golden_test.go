@@ -83,6 +83,7 @@ func TestRenderedObjectsMatchGoldenFiles(t *testing.T) {
 		"registry-deployment-pvc": one(RegistryDeployment(pvc)),
 		"registry-claim":          one(Claim(pvc)),
 		"registry-budget":         one(RegistryBudget(in)),
+		"network-policies":        many(Policies(in.Settings)),
 		"registry-private":        one(PrivateConfiguration(in)),
 		"apiserver-deployment":    one(APIServerDeployment(in)),
 		"apiserver-config":        one(APIServerConfig(in)),
