@@ -131,6 +131,7 @@ var kinds = map[string]string{
 	"FlowSchema": "flowschemas", "PriorityLevelConfiguration": "prioritylevelconfigurations",
 	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
 	"ValidatingAdmissionPolicy":    "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+	"MutatingAdmissionPolicy": "mutatingadmissionpolicies", "MutatingAdmissionPolicyBinding": "mutatingadmissionpolicybindings",
 }
 
 // Behaviour 83: the operator may apply every object of the operands, which takes create and patch, and may

@@ -14,18 +14,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	rbaclisters "k8s.io/client-go/listers/rbac/v1"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/keyed"
 	"image.alauda.io/registry/pkg/operator/pullsecret"
 )
 
@@ -33,8 +31,6 @@ const (
 	controllerName = "namespace-pull"
 	configName     = imageregistryv1.SingletonName
 	syncTimeout    = 30 * time.Second
-	minBackoff     = time.Second
-	maxBackoff     = 5 * time.Minute
 )
 
 // Options are what the controller works with. Every field without a note is required.
@@ -72,8 +68,8 @@ type Controller struct {
 	factory    informers.SharedInformerFactory
 	bindings   rbaclisters.RoleBindingLister
 	namespaces corelisters.NamespaceLister
-	synced     []cache.InformerSynced
-	queue      workqueue.TypedRateLimitingInterface[string]
+	queue      keyed.Queue[string]
+	loop       *keyed.Loop[string]
 
 	// mu guards reported: the RoleBindings that were complained about.
 	mu       sync.Mutex
@@ -95,9 +91,7 @@ func New(o Options) (*Controller, error) {
 			informers.WithTweakListOptions(func(list *metav1.ListOptions) { list.FieldSelector = byName })),
 		namespaces: o.Namespaces.Lister(),
 		reported:   map[types.UID]bool{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
+		queue:      keyed.NewQueue[string](controllerName, o.Clock, nil),
 	}
 	bindings := c.factory.Rbac().V1().RoleBindings()
 	c.bindings = bindings.Lister()
@@ -109,6 +103,7 @@ func New(o Options) (*Controller, error) {
 		{bindings.Informer(), func(obj any) { c.enqueue(obj, true) }},
 		{o.Configs, func(any) { c.enqueueAll() }},
 	}
+	var synced []cache.InformerSynced
 	for _, watch := range watches {
 		registration, err := watch.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    watch.handle,
@@ -118,8 +113,12 @@ func New(o Options) (*Controller, error) {
 		if err != nil {
 			return nil, fmt.Errorf("namespace pull: watch: %w", err)
 		}
-		c.synced = append(c.synced, registration.HasSynced)
+		synced = append(synced, registration.HasSynced)
 	}
+	c.loop = keyed.New(keyed.Options[string]{
+		Name: controllerName, Queue: c.queue, Synced: synced,
+		Sync: func(ctx context.Context, name string) (time.Duration, error) { return 0, c.Sync(ctx, name) },
+	})
 	return c, nil
 }
 
@@ -147,42 +146,9 @@ func (c *Controller) enqueueAll() {
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) {
-	defer utilruntime.HandleCrashWithContext(ctx)
 	c.factory.Start(ctx.Done())
 	defer c.factory.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	c.enqueueAll()
-	var group wait.Group
-	for range max(workers, 1) {
-		group.StartWithContext(ctx, func(ctx context.Context) {
-			for c.processOne(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	c.queue.ShutDown()
-	group.Wait()
-}
-
-func (c *Controller) processOne(ctx context.Context) bool {
-	name, shutdown := c.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer c.queue.Done(name)
-	err := c.Sync(ctx, name)
-	switch {
-	case err == nil, apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		c.queue.Forget(name)
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		c.queue.AddRateLimited(name)
-	default:
-		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName, "namespace", name)
-		c.queue.AddRateLimited(name)
-	}
-	return true
+	c.loop.Run(ctx, workers, c.enqueueAll)
 }
 
 // Sync brings the RoleBinding of one namespace to what Decide wants.

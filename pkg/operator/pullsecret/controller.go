@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -19,11 +18,10 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/keyed"
 )
 
 const (
@@ -53,6 +51,13 @@ type Options struct {
 	Clock clock.WithTicker
 	// Events records an event on Config/cluster; optional.
 	Events func(eventType, reason, message string)
+	// SigningKeys returns the ids of the cluster's signing keys; by default it asks the API server, with
+	// Account as the ServiceAccount in Namespace whose token is looked at when that does not tell.
+	SigningKeys func(context.Context) ([]string, error)
+	// Account is the operator's own ServiceAccount; it defaults to the name of the operator.
+	Account string
+	// Metrics is optional.
+	Metrics *Metrics
 }
 
 // Validate names the first field that is missing.
@@ -84,9 +89,10 @@ type Controller struct {
 	secrets    cache.Indexer
 	namespaces corelisters.NamespaceLister
 	services   corelisters.ServiceNamespaceLister
-	synced     []cache.InformerSynced
-	queue      workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	queue      keyed.Queue[types.NamespacedName]
+	loop       *keyed.Loop[types.NamespacedName]
 	memory     memory
+	keys       keySet
 
 	// mu guards last, the settings that all keys were last enqueued for.
 	mu   sync.Mutex
@@ -101,6 +107,12 @@ func New(o Options) (*Controller, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
+	if o.Account == "" {
+		o.Account = imageregistryv1.OperatorName
+	}
+	if o.SigningKeys == nil {
+		o.SigningKeys = SigningKeys(o.Client, o.Namespace, o.Account)
+	}
 	c := &Controller{
 		Options:    o,
 		cluster:    informers.NewSharedInformerFactory(o.Client, 0),
@@ -109,7 +121,7 @@ func New(o Options) (*Controller, error) {
 		memory:     newMemory(),
 	}
 	c.accounts = c.cluster.Core().V1().ServiceAccounts().Lister()
-	c.queue = newQueue(o.Clock, c.urgent)
+	c.queue = keyed.NewQueue[types.NamespacedName](controllerName, o.Clock, &priorityQueue{urgent: c.urgent})
 
 	accounts := c.cluster.Core().V1().ServiceAccounts().Informer()
 	secrets := c.cluster.InformerFor(&corev1.Secret{}, newSecretInformer)
@@ -117,28 +129,47 @@ func New(o Options) (*Controller, error) {
 	if err := errors.Join(accounts.SetTransform(trimAccount), secrets.SetTransform(forgetCredential)); err != nil {
 		return nil, fmt.Errorf("pull secrets: set transform: %w", err)
 	}
-	watches := []struct {
+	synced, err := c.watch(accounts, secrets)
+	if err != nil {
+		return nil, err
+	}
+	c.loop = keyed.New(keyed.Options[types.NamespacedName]{
+		Name: controllerName, Queue: c.queue, Synced: synced, Sync: c.Sync, Longest: longestWait,
+		Observe: func(key types.NamespacedName, err error) { c.memory.result(key, c.Clock.Now(), err) },
+	})
+	return c, nil
+}
+
+// watch registers the event handlers and returns what tells that they have seen everything once.
+func (c *Controller) watch(accounts, secrets cache.SharedIndexInformer) ([]cache.InformerSynced, error) {
+	handlers := []struct {
 		informer cache.SharedIndexInformer
 		handle   func(any)
 	}{
 		{accounts, c.enqueueAccount},
 		{secrets, c.enqueueSecret},
-		{o.Namespaces.Informer(), c.enqueueNamespace},
-		{o.Configs, c.enqueueAll},
-		{o.Namespaced.Core().V1().Services().Informer(), c.enqueueAll},
+		{c.Namespaces.Informer(), c.enqueueNamespace},
+		{c.Configs, c.enqueueAll},
+		{c.Namespaced.Core().V1().Services().Informer(), c.enqueueAll},
 	}
-	for _, watch := range watches {
-		registration, err := watch.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    watch.handle,
+	var synced []cache.InformerSynced
+	for _, watch := range handlers {
+		registration, err := watch.informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+			AddFunc: func(obj any, initial bool) {
+				if !initial {
+					c.arrived(obj)
+				}
+				watch.handle(obj)
+			},
 			UpdateFunc: func(_, obj any) { watch.handle(obj) },
 			DeleteFunc: watch.handle,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("pull secrets: watch: %w", err)
 		}
-		c.synced = append(c.synced, registration.HasSynced)
+		synced = append(synced, registration.HasSynced)
 	}
-	return c, nil
+	return synced, nil
 }
 
 // newSecretInformer watches the labelled Secrets of all namespaces, and no other.
@@ -163,10 +194,8 @@ func indexByAccount(obj any) ([]string, error) {
 // is none.
 func accountOf(secret *corev1.Secret) types.NamespacedName {
 	name := secret.Annotations[accountAnnotation]
-	for _, owner := range secret.OwnerReferences {
-		if owner.Kind == "ServiceAccount" && owner.APIVersion == "v1" {
-			name = owner.Name
-		}
+	if owner, found := ownerOf(secret); found {
+		name = owner.Name
 	}
 	return types.NamespacedName{Namespace: secret.Namespace, Name: name}
 }
@@ -176,72 +205,14 @@ func (c *Controller) Run(ctx context.Context, workers int) {
 	defer utilruntime.HandleCrashWithContext(ctx)
 	c.cluster.Start(ctx.Done())
 	defer c.cluster.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	c.enqueueAll(nil)
 	var group wait.Group
-	for range max(workers, 1) {
-		group.StartWithContext(ctx, func(ctx context.Context) {
-			for c.processOne(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	c.queue.ShutDown()
-	group.Wait()
-}
-
-func (c *Controller) processOne(ctx context.Context) bool {
-	key, shutdown := c.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer c.queue.Done(key)
-	after, err := c.Sync(ctx, key)
-	c.memory.result(key, c.Clock.Now(), err)
-	switch verdict := classify(err); verdict {
-	case done:
-		c.queue.Forget(key)
-		if after > 0 {
-			c.queue.AddAfter(key, min(after, longestWait))
-		}
-	case again:
-		c.queue.AddAfter(key, conflictDelay)
-	case later:
-		if seconds, ok := apierrors.SuggestsClientDelay(err); ok && seconds > 0 {
-			c.queue.AddAfter(key, time.Duration(seconds)*time.Second)
-			break
-		}
-		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName, "serviceAccount", key)
-		c.queue.AddRateLimited(key)
-	}
-	return true
+	defer group.Wait()
+	c.loop.Run(ctx, workers, func() {
+		c.enqueueAll(nil)
+		group.StartWithContext(ctx, c.watchKeys)
+	})
 }
 
 // longestWait bounds the time to the next look, which costs no request. A timer knows nothing of a clock that
 // was set, or of a machine that slept: tokens would run out before it.
 const longestWait = 30 * time.Minute
-
-// conflictDelay lets the event arrive that made the cache stale.
-const conflictDelay = 100 * time.Millisecond
-
-type verdict int
-
-const (
-	done verdict = iota
-	again
-	later
-)
-
-// classify sorts the outcome of a sync: what vanished or is vanishing is done, a conflict is tried again
-// at once, everything else with back-off.
-func classify(err error) verdict {
-	switch {
-	case err == nil, apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return done
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		return again
-	}
-	return later
-}

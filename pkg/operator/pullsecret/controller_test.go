@@ -287,23 +287,6 @@ func TestWithoutTheServiceNothingIsMade(t *testing.T) {
 	expectVerbs(t, f.sync(t))
 }
 
-func TestOutcomesAreSorted(t *testing.T) {
-	resource := corev1.Resource("secrets")
-	terminating := apierrors.NewForbidden(resource, "x", fmt.Errorf("terminating"))
-	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
-	for want, errs := range map[verdict][]error{
-		done:  {nil, apierrors.NewNotFound(resource, "x"), fmt.Errorf("wrapped: %w", terminating)},
-		again: {apierrors.NewConflict(resource, "x", nil)},
-		later: {apierrors.NewForbidden(resource, "x", nil), apierrors.NewTooManyRequests("x", 3), context.DeadlineExceeded},
-	} {
-		for _, err := range errs {
-			if got := classify(err); got != want {
-				t.Errorf("%v: verdict %d, want %d", err, got, want)
-			}
-		}
-	}
-}
-
 func TestAccountsWithoutCredentialGoFirst(t *testing.T) {
 	queue := priorityQueue{urgent: func(key types.NamespacedName) bool { return key.Name == "new" }}
 	for _, name := range []string{"old-1", "new", "old-2", "new"} {
@@ -324,7 +307,7 @@ func TestTheNextLookIsNeverFarAway(t *testing.T) {
 	f.sync(t)
 	f.refresh(t)
 	f.queue.Add(appKey)
-	if !f.processOne(context.Background()) {
+	if !f.loop.ProcessOne(context.Background()) {
 		t.Fatal("the queue is closed")
 	}
 	if f.queue.Len() != 0 {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,16 +123,25 @@ func referencesPatch(account *corev1.ServiceAccount, references []corev1.LocalOb
 	})
 }
 
-// forgetCredential is the cache transform of Secrets: the credential is replaced by its hash, so that
-// no token stays in memory.
+// forgetCredential is the cache transform of Secrets: the credential is replaced by its hash, so that no token
+// stays in memory, and what others noted on the Secret is dropped.
 func forgetCredential(obj any) (any, error) {
 	secret, ok := obj.(*corev1.Secret)
 	if !ok {
 		return obj, nil
 	}
 	secret.ManagedFields = nil
-	if data, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
+	secret.StringData = nil
+	secret.Labels = map[string]string{ManagedLabel: secret.Labels[ManagedLabel]}
+	maps.DeleteFunc(secret.Annotations, func(name, _ string) bool { return !slices.Contains(ownAnnotations, name) })
+	data, fresh := secret.Data[corev1.DockerConfigJsonKey]
+	switch kept, again := secret.Data[cachedHashKey]; {
+	case fresh:
 		secret.Data = map[string][]byte{cachedHashKey: []byte(sha256Hex(data))}
+	case again && len(kept) == hashLength: // a transform may run twice
+		secret.Data = map[string][]byte{cachedHashKey: kept}
+	default:
+		secret.Data = nil
 	}
 	return secret, nil
 }
@@ -144,6 +155,8 @@ func trimAccount(obj any) (any, error) {
 	account.ManagedFields = nil
 	account.Labels = nil
 	account.Secrets = nil
+	account.OwnerReferences = nil
+	account.Finalizers = nil
 	if value, ok := account.Annotations[InjectAnnotation]; ok {
 		account.Annotations = map[string]string{InjectAnnotation: value}
 	} else {

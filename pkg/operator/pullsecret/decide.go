@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Refresh reasons, also label values of metrics.
@@ -12,6 +13,7 @@ const (
 	reasonNew      = "new"
 	reasonExpiring = "expiring"
 	reasonHosts    = "hosts"
+	reasonKey      = "key"
 	reasonTampered = "tampered"
 )
 
@@ -27,6 +29,8 @@ type Input struct {
 	Orphans []*corev1.Secret
 	// HostsHash is the wanted one.
 	HostsHash string
+	// Keys are the ids of the keys whose tokens the cluster accepts; nil means unknown.
+	Keys map[string]bool
 }
 
 // Plan is what is to be done, in the order of its fields.
@@ -84,6 +88,9 @@ func decideKeep(in Input) Plan {
 			return plan
 		}
 		plan.Create, plan.Refresh = true, reasonNew
+	case in.Secret.DeletionTimestamp != nil:
+		// Somebody's finalizer holds it. Its token is void, and the name is taken until it is gone.
+		return plan
 	case unusable(in.Secret, in.Account):
 		plan.Delete = true
 		return plan
@@ -98,36 +105,59 @@ func decideKeep(in Input) Plan {
 	return plan
 }
 
-// unusable: the type of a Secret cannot be changed, and a Secret of an earlier ServiceAccount of the same
-// name is about to be collected.
+// unusable: type and immutability of a Secret cannot be changed, and a Secret of an earlier ServiceAccount of
+// the same name is about to be collected.
 func unusable(secret *corev1.Secret, account *corev1.ServiceAccount) bool {
-	if secret.Type != corev1.SecretTypeDockerConfigJson {
+	if secret.Type != corev1.SecretTypeDockerConfigJson || (secret.Immutable != nil && *secret.Immutable) {
 		return true
 	}
+	owner, found := ownerOf(secret)
+	return !found || owner.UID != account.UID
+}
+
+// ownerOf is the first ServiceAccount that owns a Secret.
+func ownerOf(secret *corev1.Secret) (metav1.OwnerReference, bool) {
 	for _, owner := range secret.OwnerReferences {
 		if owner.Kind == "ServiceAccount" && owner.APIVersion == "v1" {
-			return owner.UID != account.UID
+			return owner, true
 		}
 	}
-	return true
+	return metav1.OwnerReference{}, false
 }
 
 // refreshReason says why a new token is needed, or when it will be.
 func refreshReason(in Input) (reason string, at time.Time) {
 	notes := in.Secret.Annotations
-	_, err := time.Parse(time.RFC3339, notes[expiresAnnotation])
+	expires, err := time.Parse(time.RFC3339, notes[expiresAnnotation])
 	at, refreshErr := time.Parse(time.RFC3339, notes[refreshAnnotation])
+	id, signed := notes[keyIDAnnotation]
 	switch {
 	case notes[dataHashAnnotation] == "" && notes[expiresAnnotation] == "":
 		return reasonNew, time.Time{}
-	case err != nil || refreshErr != nil || cachedHash(in.Secret) != notes[dataHashAnnotation]:
+	case err != nil || refreshErr != nil || !signed || cachedHash(in.Secret) != notes[dataHashAnnotation]:
 		return reasonTampered, time.Time{}
 	case notes[hostsHashAnnotation] != in.HostsHash:
 		return reasonHosts, time.Time{}
+	case keyGone(in.Keys, id):
+		return reasonKey, time.Time{}
 	case !in.Now.Before(at):
 		return reasonExpiring, time.Time{}
+	case !in.Now.Before(expires) && at.Sub(in.Now) > minRefresh:
+		// Edited by hand. With a clock ahead of the API server's, too, a token seems to have expired at once,
+		// but its refresh is near.
+		return reasonTampered, time.Time{}
 	}
 	return "", at
+}
+
+// valid tells whether the Secret of in holds a token that is good now, and its account refers to it.
+func valid(in Input) bool {
+	if in.Secret == nil || in.Secret.DeletionTimestamp != nil || unusable(in.Secret, in.Account) || !references(in.Account, in.Secret.Name) {
+		return false
+	}
+	notes := in.Secret.Annotations
+	expires, err := time.Parse(time.RFC3339, notes[expiresAnnotation])
+	return err == nil && in.Now.Before(expires) && notes[dataHashAnnotation] != "" && cachedHash(in.Secret) == notes[dataHashAnnotation]
 }
 
 // cachedHash works on cached Secrets and on such that were read live.

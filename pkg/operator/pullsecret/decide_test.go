@@ -154,6 +154,7 @@ func goodSecret(t *testing.T) *corev1.Secret {
 	secret.Annotations[expiresAnnotation] = start.Add(24 * time.Hour).Format(time.RFC3339)
 	secret.Annotations[refreshAnnotation] = start.Add(12 * time.Hour).Format(time.RFC3339)
 	secret.Annotations[hostsHashAnnotation] = "hash"
+	secret.Annotations[keyIDAnnotation] = "k1"
 	secret.Annotations[dataHashAnnotation] = sha256Hex(secret.Data[corev1.DockerConfigJsonKey])
 	if _, err := forgetCredential(secret); err != nil {
 		t.Fatal(err)

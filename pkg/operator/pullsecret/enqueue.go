@@ -17,10 +17,27 @@ const (
 	spreadPerAccount = 30 * time.Millisecond
 )
 
-// urgent tells whether the ServiceAccount lacks its credential.
+// urgent tells whether the ServiceAccount lacks its credential: the reference, or the token behind it, because
+// the admission policy sets the reference before there is anything to refer to.
 func (c *Controller) urgent(key types.NamespacedName) bool {
 	account, err := c.accounts.ServiceAccounts(key.Namespace).Get(key.Name)
-	return err == nil && !references(account, SecretName(key.Name))
+	if err != nil {
+		return false
+	}
+	name := SecretName(key.Name)
+	if !references(account, name) {
+		return true
+	}
+	object, exists, err := c.secrets.GetByKey(key.Namespace + "/" + name)
+	secret, ok := object.(*corev1.Secret)
+	return err == nil && (!exists || !ok || secret.Annotations[dataHashAnnotation] == "")
+}
+
+// arrived notes when a ServiceAccount was created, to tell how long its credential takes.
+func (c *Controller) arrived(obj any) {
+	if account, ok := obj.(*corev1.ServiceAccount); ok {
+		c.memory.arrived(keyOf(account), c.Clock.Now())
+	}
 }
 
 func (c *Controller) enqueueAccount(obj any) {

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const (
@@ -16,21 +17,26 @@ const (
 	failingShare = 5
 )
 
-// Summary is the health of all pull secrets, for status and conditions. It reads the caches only, and
+// Summary is the health of all pull secrets, for status, conditions and metrics. It reads the caches only, and
 // costs a pass over all ServiceAccounts.
 type Summary struct {
 	// Mode is the mode that Config asks for.
 	Mode Mode
 	// Desired counts ServiceAccounts in scope, Ready those of them with a valid, injected Secret.
 	Desired, Ready int
-	// Failing counts ServiceAccounts whose last sync failed, Expired managed tokens that ran out more
-	// than ten minutes ago.
+	// Failing counts those that are not ready and whose last sync failed, Expired managed tokens that ran
+	// out more than ten minutes ago.
 	Failing, Expired int
 	// Ignored counts ServiceAccounts out of scope.
 	Ignored int
 	// Degraded tells that the trouble is big and old enough for a condition; Message says why.
 	Degraded bool
 	Message  string
+
+	// lasting counts those that have failed for long, ready or not.
+	lasting int
+	// example is one of those in trouble, the first in the order of names.
+	example string
 }
 
 // Summary counts.
@@ -45,44 +51,78 @@ func (c *Controller) Summary() (Summary, error) {
 	if err != nil {
 		return Summary{}, fmt.Errorf("list ServiceAccounts: %w", err)
 	}
+	failing := c.memory.fails()
 	for _, account := range accounts {
 		in, err := c.gather(account, s)
 		if err != nil {
 			return Summary{}, err
 		}
-		summary.count(in, now)
+		summary.count(in, failing, now)
 	}
-	all, long := c.memory.failingLongerThan(failingTolerance, now)
-	summary.Failing = all
-	switch {
-	case s.mode != Full && s.mode != RefreshOnly:
-	case summary.Expired > 0:
-		summary.Degraded = true
-		summary.Message = fmt.Sprintf("%d pull tokens expired and could not be refreshed", summary.Expired)
-	case long*100 > summary.Desired*failingShare:
-		summary.Degraded = true
-		summary.Message = fmt.Sprintf("%d of %d pull secrets have failed for more than %s", long, summary.Desired, failingTolerance)
+	if s.mode == Full || s.mode == RefreshOnly {
+		summary.judge()
 	}
 	return summary, nil
 }
 
-func (s *Summary) count(in Input, now time.Time) {
+func (s *Summary) count(in Input, failing map[types.NamespacedName]time.Time, now time.Time) {
 	if in.Mode != Full && in.Mode != RefreshOnly {
 		s.Ignored++
 		return
 	}
 	s.Desired++
-	if in.Secret == nil {
-		return
+	since, fails := failing[keyOf(in.Account)]
+	if fails && now.Sub(since) >= failingTolerance {
+		s.lasting++
+		s.name(in.Account)
+	}
+	switch {
+	case valid(in):
+		s.Ready++
+	case fails:
+		s.Failing++
+	}
+	if expired(in, now) {
+		s.Expired++
+		s.name(in.Account)
+	}
+}
+
+// expired looks at tokens that the controller ought to have refreshed. A Secret that somebody's finalizer
+// keeps from going is not its fault.
+func expired(in Input, now time.Time) bool {
+	if in.Secret == nil || in.Secret.DeletionTimestamp != nil {
+		return false
 	}
 	expires, err := time.Parse(time.RFC3339, in.Secret.Annotations[expiresAnnotation])
-	if err != nil {
-		return
+	return err == nil && now.Sub(expires) > expiredTolerance
+}
+
+func (s *Summary) name(account *corev1.ServiceAccount) {
+	if name := keyOf(account).String(); s.example == "" || name < s.example {
+		s.example = name
 	}
-	if now.Sub(expires) > expiredTolerance {
-		s.Expired++
+}
+
+func (s *Summary) judge() {
+	const next = "the operator's log names the cause"
+	switch {
+	case s.Expired > 0:
+		s.Degraded = true
+		s.Message = fmt.Sprintf("pull tokens expired and could not be refreshed, that of ServiceAccount %s among them; %s", s.example, next)
+	case s.lasting*100 > s.Desired*failingShare:
+		s.Degraded = true
+		s.Message = fmt.Sprintf("more than %d %% of the pull secrets have failed for %s, that of ServiceAccount %s among them; %s",
+			failingShare, failingTolerance, s.example, next)
 	}
-	if now.Before(expires) && in.Secret.Type == corev1.SecretTypeDockerConfigJson && references(in.Account, in.Secret.Name) {
-		s.Ready++
+}
+
+// filled tells whether the caches were filled once.
+func (c *Controller) filled() bool {
+	for _, synced := range c.loop.Synced {
+		if !synced() {
+			return false
+		}
 	}
+	return true
 }

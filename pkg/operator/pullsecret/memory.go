@@ -1,10 +1,13 @@
 package pullsecret
 
 import (
+	"maps"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"image.alauda.io/registry/pkg/operator/keyed"
 )
 
 // driftEventInterval bounds how often one ServiceAccount is complained about.
@@ -18,6 +21,8 @@ type memory struct {
 	drifted    map[types.NamespacedName]time.Time
 	conflicts  map[types.NamespacedName]types.UID
 	failing    map[types.NamespacedName]time.Time
+	// arrivals are ServiceAccounts that were created while this process watched and have no credential yet.
+	arrivals map[types.NamespacedName]time.Time
 }
 
 func newMemory() memory {
@@ -27,6 +32,7 @@ func newMemory() memory {
 		drifted:    map[types.NamespacedName]time.Time{},
 		conflicts:  map[types.NamespacedName]types.UID{},
 		failing:    map[types.NamespacedName]time.Time{},
+		arrivals:   map[types.NamespacedName]time.Time{},
 	}
 }
 
@@ -37,6 +43,22 @@ func (m memory) forget(key types.NamespacedName) {
 	delete(m.drifted, key)
 	delete(m.conflicts, key)
 	delete(m.failing, key)
+	delete(m.arrivals, key)
+}
+
+func (m memory) arrived(key types.NamespacedName, now time.Time) {
+	m.Lock()
+	defer m.Unlock()
+	m.arrivals[key] = now
+}
+
+// settled ends the wait of a ServiceAccount and returns when it began; false if it was not waited for.
+func (m memory) settled(key types.NamespacedName) (since time.Time, waited bool) {
+	m.Lock()
+	defer m.Unlock()
+	since, waited = m.arrivals[key]
+	delete(m.arrivals, key)
+	return since, waited
 }
 
 func (m memory) nextInjection(key types.NamespacedName, now time.Time) (time.Time, bool) {
@@ -77,23 +99,19 @@ func (m memory) conflict(key types.NamespacedName, uid types.UID) bool {
 func (m memory) result(key types.NamespacedName, now time.Time, err error) {
 	m.Lock()
 	defer m.Unlock()
-	if classify(err) == done {
+	verdict := keyed.Classify(err)
+	if verdict == keyed.Done {
 		delete(m.failing, key)
 		return
 	}
-	if _, known := m.failing[key]; !known && classify(err) == later {
+	if _, known := m.failing[key]; !known && verdict == keyed.Later {
 		m.failing[key] = now
 	}
 }
 
-// failingLongerThan counts keys.
-func (m memory) failingLongerThan(age time.Duration, now time.Time) (all, long int) {
+// fails tells which keys fail.
+func (m memory) fails() map[types.NamespacedName]time.Time {
 	m.Lock()
 	defer m.Unlock()
-	for _, since := range m.failing {
-		if now.Sub(since) >= age {
-			long++
-		}
-	}
-	return len(m.failing), long
+	return maps.Clone(m.failing)
 }

@@ -85,12 +85,27 @@ func (s Scope) HasNamespace(namespace *corev1.Namespace) bool {
 	return true
 }
 
+// systemPrefix begins the names of the namespaces of Kubernetes itself.
+const systemPrefix = "kube-"
+
 func (s Scope) isSystem(name string) bool {
-	switch name {
-	case s.OperandNamespace, "cpaas-system", "olm", "operators":
-		return true
+	return slices.Contains(s.systemNames(), name) || strings.HasPrefix(name, systemPrefix)
+}
+
+func (s Scope) systemNames() []string {
+	return []string{s.OperandNamespace, "cpaas-system", "olm", "operators"}
+}
+
+// Excluded says the same by names and by beginnings of names, each sorted: for whoever cannot call
+// HasNamespace. Labels and deletion are not in it.
+func (s Scope) Excluded() (names, prefixes []string) {
+	names = slices.Clone(s.Ignored)
+	if s.IgnoreSystem {
+		names = append(names, s.systemNames()...)
+		prefixes = []string{systemPrefix}
 	}
-	return strings.HasPrefix(name, "kube-")
+	slices.Sort(names)
+	return slices.Compact(names), prefixes
 }
 
 // ModeFor narrows the mode of the cluster down to one ServiceAccount. What leaves the scope loses its

@@ -30,6 +30,14 @@ const (
 	registryService = imageregistryv1.RegistryName
 )
 
+// ownAnnotations are those that the cache keeps of a Secret.
+var ownAnnotations = []string{
+	accountAnnotation, expiresAnnotation, refreshAnnotation, hostsHashAnnotation, keyIDAnnotation, dataHashAnnotation,
+}
+
+// hashLength is the length of every hash here, as text.
+const hashLength = 2 * sha256.Size
+
 const (
 	nameSuffix    = imageregistryv1.PullSecretSuffix
 	maxNameLength = 253

@@ -1,18 +1,8 @@
 package pullsecret
 
-import (
-	"time"
+import "k8s.io/apimachinery/pkg/types"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
-)
-
-const (
-	controllerName = "pull-secrets"
-	minBackoff     = time.Second
-	maxBackoff     = 5 * time.Minute
-)
+const controllerName = "pull-secrets"
 
 // priorityQueue serves ServiceAccounts without a credential before refreshes, so that the first Pods of
 // a new namespace do not wait behind the upkeep of the old ones. The work queue around it guards it.
@@ -49,17 +39,4 @@ func (f *fifo) pop() types.NamespacedName {
 	key := (*f)[0]
 	*f = (*f)[1:]
 	return key
-}
-
-// newQueue builds the rate limited queue over the two lists.
-func newQueue(clock clock.WithTicker, urgent func(types.NamespacedName) bool) workqueue.TypedRateLimitingInterface[types.NamespacedName] {
-	ordered := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[types.NamespacedName]{
-		Name: controllerName, Clock: clock, Queue: &priorityQueue{urgent: urgent},
-	})
-	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{
-		Clock: clock, Queue: ordered,
-	})
-	return workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](minBackoff, maxBackoff),
-		workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Clock: clock, DelayingQueue: delaying})
 }

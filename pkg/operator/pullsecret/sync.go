@@ -50,7 +50,7 @@ func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.D
 
 // gather reads the caches for one ServiceAccount.
 func (c *Controller) gather(account *corev1.ServiceAccount, s settings) (Input, error) {
-	in := Input{Mode: Off, Now: c.Clock.Now(), Account: account, HostsHash: s.hostsHash}
+	in := Input{Mode: Off, Now: c.Clock.Now(), Account: account, HostsHash: s.hostsHash, Keys: c.keys.snapshot()}
 	namespace, err := c.namespaces.Get(account.Namespace)
 	if apierrors.IsNotFound(err) {
 		return in, nil
@@ -101,6 +101,7 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 	}
 	if plan.Refresh != "" {
 		refreshAt, err := c.refresh(ctx, in.Account, secret, s, plan.Refresh)
+		c.Metrics.refreshed(plan.Refresh, err)
 		if err != nil {
 			return 0, err
 		}
@@ -118,6 +119,9 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 	wait, err := c.writeReferences(ctx, in, plan)
 	if err != nil {
 		return 0, err
+	}
+	if in.Mode != Full || wait == 0 {
+		c.settled(in)
 	}
 	for _, orphan := range plan.Discard {
 		if err := c.discard(ctx, orphan); err != nil {
@@ -180,6 +184,7 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 	if err != nil {
 		return time.Time{}, err
 	}
+	c.keys.signedBy(keyID(t.value), start)
 	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write token: %w", err)
@@ -208,9 +213,16 @@ func (c *Controller) writeReferences(ctx context.Context, in Input, plan Plan) (
 	if err != nil {
 		return 0, err
 	}
-	_, err = c.Client.CoreV1().ServiceAccounts(in.Account.Namespace).Patch(ctx, in.Account.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	after, err := c.Client.CoreV1().ServiceAccounts(in.Account.Namespace).Patch(ctx, in.Account.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
 		return 0, fmt.Errorf("write references of ServiceAccount: %w", err)
+	}
+	for _, name := range plan.Ejected {
+		if references(after, name) {
+			// Admission put it back, and there will be no event: nothing was written. The Secret stays until
+			// nobody refers to it.
+			return 0, fmt.Errorf("admission keeps %s in imagePullSecrets of the ServiceAccount", name)
+		}
 	}
 	if plan.Inject {
 		c.memory.injected(key, in.Now)
@@ -237,6 +249,17 @@ func (c *Controller) discard(ctx context.Context, secret *corev1.Secret) error {
 		return fmt.Errorf("delete Secret %s: %w", secret.Name, err)
 	}
 	return nil
+}
+
+// settled tells how long a new ServiceAccount waited, unless it is none of ours. Times of the API are whole
+// seconds; the arrival of the event is more exact, but says nothing of the time before it.
+func (c *Controller) settled(in Input) {
+	since, waited := c.memory.settled(keyOf(in.Account))
+	if !waited || in.Mode != Full {
+		return
+	}
+	now := c.Clock.Now()
+	c.Metrics.injected(max(now.Sub(since), now.Sub(in.Account.CreationTimestamp.Time)-time.Second))
 }
 
 func (c *Controller) driftEvent(key types.NamespacedName, account *corev1.ServiceAccount) {
