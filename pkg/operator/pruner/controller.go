@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	client "image.alauda.io/client-go/clientset/versioned/typed/imageregistry/v1"
@@ -226,7 +228,38 @@ func (c *Controller) apply(ctx context.Context, pruner *registryv1.ImagePruner, 
 		_, _, err := c.Applier.Apply(ctx, object)
 		errs = append(errs, err)
 	}
+	if removed {
+		errs = append(errs, c.suspend(ctx))
+	}
 	return errors.Join(errs...)
+}
+
+// suspend stops the schedule also when nothing else of the CronJob can be applied, because a field of
+// ImagePruner is wrong: without a registry no run may start.
+func (c *Controller) suspend(ctx context.Context) error {
+	live, err := c.cronJob(ctx)
+	if err != nil || live == nil || ptr.Deref(live.Spec.Suspend, false) {
+		return err
+	}
+	_, err = c.Kube.BatchV1().CronJobs(live.Namespace).Patch(ctx, live.Name, types.MergePatchType, []byte(`{"spec":{"suspend":true}}`),
+		metav1.PatchOptions{FieldManager: registryv1.OperatorName})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("suspend CronJob %s: %w", live.Name, err)
+	}
+	return nil
+}
+
+// cronJob is nil when it does not exist.
+func (c *Controller) cronJob(ctx context.Context) (*batchv1.CronJob, error) {
+	object, err := c.Applier.Live(ctx, apply.Ref{Kind: "CronJob", Namespace: c.Settings.Namespace, Name: registryv1.PrunerName})
+	if err != nil || object == nil {
+		return nil, err
+	}
+	job := &batchv1.CronJob{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, job); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", apply.Describe(object), err)
+	}
+	return job, nil
 }
 
 // ownJobs are Jobs that the CronJob made; others in the namespace do not count.
@@ -238,7 +271,7 @@ func (c *Controller) ownJobs() ([]*batchv1.Job, error) {
 	var own []*batchv1.Job
 	for _, job := range found {
 		owner := metav1.GetControllerOf(job)
-		if owner != nil && owner.Kind == "CronJob" && owner.Name == registryv1.PrunerName {
+		if owner != nil && owner.Kind == "CronJob" && owner.Name == registryv1.PrunerName && strings.HasPrefix(owner.APIVersion, batchv1.GroupName+"/") {
 			own = append(own, job)
 		}
 	}
@@ -270,24 +303,18 @@ func (c *Controller) stopJobs(ctx context.Context) error {
 
 func (c *Controller) report(ctx context.Context, pruner *registryv1.ImagePruner, removed bool, applyErr error) error {
 	in := Input{Now: c.Clock.Now(), Pruner: pruner, RegistryRemoved: removed, Err: applyErr, FailingSince: c.failingSince}
-	object, err := c.Applier.Live(ctx, apply.Ref{Kind: "CronJob", Namespace: c.Settings.Namespace, Name: registryv1.PrunerName})
-	if err != nil {
+	var err error
+	if in.CronJob, err = c.cronJob(ctx); err != nil {
 		return err
-	}
-	if object != nil {
-		in.CronJob = &batchv1.CronJob{}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, in.CronJob); err != nil {
-			return fmt.Errorf("decode %s: %w", apply.Describe(object), err)
-		}
 	}
 	if in.Jobs, err = c.ownJobs(); err != nil {
 		return err
 	}
-	if in.Report, err = c.terminationMessage(ctx, LastFinished(in.Jobs)); err != nil {
+	if in.Report, err = c.lastWords(ctx, LastFinished(in.Jobs)); err != nil {
 		return err
 	}
 	status := Decide(in)
-	c.Metrics.report(in.CronJob, status)
+	c.Metrics.report(in.CronJob, status, in.Report)
 	if equality.Semantic.DeepEqual(pruner.Status, status) {
 		return nil
 	}
@@ -299,31 +326,16 @@ func (c *Controller) report(ctx context.Context, pruner *registryv1.ImagePruner,
 	return nil
 }
 
-// terminationMessage reads the report that the pruner left in its Pod, empty when the Pod is gone or left
-// none.
-func (c *Controller) terminationMessage(ctx context.Context, job *batchv1.Job) (string, error) {
+// lastWords reads the report that the pruner left in its Pod, nil when the Pod is gone or left none.
+func (c *Controller) lastWords(ctx context.Context, job *batchv1.Job) (*Report, error) {
 	if job == nil {
-		return "", nil
+		return nil, nil
 	}
 	pods, err := c.Kube.CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: labels.Set{batchv1.JobNameLabel: job.Name}.String(),
 	})
 	if err != nil {
-		return "", fmt.Errorf("list Pods of Job %s: %w", job.Name, err)
+		return nil, fmt.Errorf("list Pods of Job %s: %w", job.Name, err)
 	}
-	for i := range pods.Items {
-		if message := terminated(&pods.Items[i]); message != "" {
-			return message, nil
-		}
-	}
-	return "", nil
-}
-
-func terminated(pod *corev1.Pod) string {
-	for _, status := range pod.Status.ContainerStatuses {
-		if status.Name == registryv1.PrunerName && status.State.Terminated != nil {
-			return status.State.Terminated.Message
-		}
-	}
-	return ""
+	return LastWords(job, pods.Items), nil
 }

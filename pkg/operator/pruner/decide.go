@@ -1,7 +1,6 @@
 package pruner
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sort"
@@ -29,8 +28,8 @@ type Input struct {
 	CronJob *batchv1.CronJob
 	// Jobs are those of the CronJob, in any order.
 	Jobs []*batchv1.Job
-	// Report is the termination message of the newest finished Job's Pod, empty when there is none.
-	Report string
+	// Report is what the newest finished Job's Pod said last, nil when it said nothing that can be understood.
+	Report *Report
 	// Err is why the objects could not be applied; FailingSince is when that began.
 	Err          error
 	FailingSince time.Time
@@ -45,7 +44,7 @@ func Decide(in Input) registryv1.ImagePrunerStatus {
 	last := LastFinished(in.Jobs)
 	next := []registryv1.OperatorCondition{available(in), scheduled(in), failed(last), degraded(in, last)}
 	status.Conditions = conditions.Keep(in.Pruner.Status.Conditions, next, metav1.NewTime(in.Now))
-	status.LastRun = keepNumbers(in.Pruner.Status.LastRun, lastRun(last, in.Report))
+	status.LastRun = lastRun(in.Pruner.Status.LastRun, last, in.Report)
 	return status
 }
 
@@ -145,47 +144,4 @@ func jobCondition(job *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobC
 		}
 	}
 	return nil
-}
-
-// keepNumbers holds on to what the report of a run said after its Pod is gone, and to the last run after its
-// Job is gone.
-func keepNumbers(before, now *registryv1.PruneRunStatus) *registryv1.PruneRunStatus {
-	if now == nil || before != nil && now.PruneSummary == (registryv1.PruneSummary{}) && sameRun(before, now) {
-		return before
-	}
-	return now
-}
-
-// sameRun compares to the minute: the pruner's own clock and the Job's differ by seconds.
-func sameRun(a, b *registryv1.PruneRunStatus) bool {
-	return a.CompletionTime != nil && b.CompletionTime != nil &&
-		a.CompletionTime.Sub(b.CompletionTime.Time).Abs() < time.Minute
-}
-
-// lastRun is what is known about the newest finished Job. The report of the pruner fills the numbers; a Pod
-// that was killed leaves none.
-func lastRun(last *batchv1.Job, report string) *registryv1.PruneRunStatus {
-	if last == nil {
-		return nil
-	}
-	run := &registryv1.PruneRunStatus{StartTime: last.Status.StartTime, CompletionTime: end(last), Result: "Succeeded"}
-	if jobCondition(last, batchv1.JobFailed) != nil {
-		run.Result = "Failed"
-	}
-	var document struct {
-		StartTime      *metav1.Time            `json:"startTime"`
-		CompletionTime *metav1.Time            `json:"completionTime"`
-		Summary        registryv1.PruneSummary `json:"summary"`
-	}
-	if report == "" || json.Unmarshal([]byte(report), &document) != nil {
-		return run
-	}
-	if document.StartTime != nil {
-		run.StartTime = document.StartTime
-	}
-	if document.CompletionTime != nil {
-		run.CompletionTime = document.CompletionTime
-	}
-	run.PruneSummary = document.Summary
-	return run
 }

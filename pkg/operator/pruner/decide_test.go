@@ -62,23 +62,6 @@ func TestConditionsOfThePruner(t *testing.T) {
 	}
 }
 
-func TestLastRunKeepsItsNumbersAfterThePodIsGone(t *testing.T) {
-	in := Input{Now: now, Pruner: &registryv1.ImagePruner{}, CronJob: &batchv1.CronJob{}, Jobs: []*batchv1.Job{job("a", now, batchv1.JobComplete)},
-		Report: `{"summary":{"imagesDeleted":7}}`}
-	first := Decide(in)
-	if first.LastRun == nil || first.LastRun.Result != "Succeeded" || first.LastRun.ImagesDeleted != 7 {
-		t.Fatalf("last run: %+v", first.LastRun)
-	}
-	in.Pruner.Status, in.Report = first, ""
-	if second := Decide(in); second.LastRun.ImagesDeleted != 7 {
-		t.Errorf("numbers were lost: %+v", second.LastRun)
-	}
-	in.Report = "not JSON"
-	if third := Decide(in); third.LastRun.ImagesDeleted != 7 {
-		t.Errorf("a broken report destroyed the numbers: %+v", third.LastRun)
-	}
-}
-
 // Behaviour 78.
 func TestInstallStatus(t *testing.T) {
 	suspended := &batchv1.CronJob{Spec: batchv1.CronJobSpec{Suspend: ptr.To(true)}}

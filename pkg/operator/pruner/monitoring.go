@@ -16,6 +16,9 @@ type Metrics struct {
 	deleted   *prometheus.GaugeVec
 	reclaimed prometheus.Gauge
 	skipped   prometheus.Gauge
+	failed    *prometheus.GaugeVec
+
+	images, imageStreams, invalidReferences prometheus.Gauge
 }
 
 // NewMetrics registers the figures.
@@ -33,8 +36,16 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		deleted: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "image_pruner_last_run_deleted", Help: "What the last run deleted.",
 		}, []string{"kind"}),
+		failed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "image_pruner_last_run_failed", Help: "What the last run could not do.",
+		}, []string{"phase"}),
+		images:            gauge("image_pruner_images", "Images that the last run looked at."),
+		imageStreams:      gauge("image_pruner_imagestreams", "Image streams that the last run looked at."),
+		invalidReferences: gauge("image_pruner_invalid_references", "References to images that the last run could not understand."),
 	}
-	for _, collector := range []prometheus.Collector{m.install, m.at, m.duration, m.success, m.deleted, m.reclaimed, m.skipped} {
+	for _, collector := range []prometheus.Collector{
+		m.install, m.at, m.duration, m.success, m.deleted, m.reclaimed, m.skipped, m.failed, m.images, m.imageStreams, m.invalidReferences,
+	} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
 		}
@@ -54,11 +65,20 @@ func InstallStatus(job *batchv1.CronJob) float64 {
 	}
 }
 
-func (m *Metrics) report(job *batchv1.CronJob, status registryv1.ImagePrunerStatus) {
+// everyPhase is the phase of what the last run could not do: its report does not tell them apart.
+const everyPhase = "all"
+
+// report takes the run from the status, which outlives the process, and what only the Pod knows from its report.
+func (m *Metrics) report(job *batchv1.CronJob, status registryv1.ImagePrunerStatus, report *Report) {
 	if m == nil {
 		return
 	}
 	m.install.Set(InstallStatus(job))
+	if report != nil {
+		m.images.Set(float64(report.Images))
+		m.imageStreams.Set(float64(report.ImageStreams))
+		m.invalidReferences.Set(float64(report.InvalidReferences))
+	}
 	run := status.LastRun
 	if run == nil || run.CompletionTime == nil {
 		return
@@ -78,4 +98,5 @@ func (m *Metrics) report(job *batchv1.CronJob, status registryv1.ImagePrunerStat
 	m.deleted.WithLabelValues("blobs").Set(float64(run.BlobsDeleted))
 	m.reclaimed.Set(float64(run.BytesReclaimed))
 	m.skipped.Set(float64(run.Skipped))
+	m.failed.WithLabelValues(everyPhase).Set(float64(run.Failed))
 }

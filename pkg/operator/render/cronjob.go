@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // the operator's image has no files of time zones
 
 	"github.com/robfig/cron/v3"
 	batchv1 "k8s.io/api/batch/v1"
@@ -23,7 +24,7 @@ func PrunerAccess(s Settings) ([]*unstructured.Unstructured, error) {
 // CheckSchedule parses a schedule with the parser that Kubernetes uses. A time zone belongs into
 // spec.timeZone.
 func CheckSchedule(schedule string) error {
-	if strings.Contains(schedule, "TZ=") {
+	if strings.Contains(schedule, "TZ") {
 		return fault.Permanentf(registryv1.ReasonInvalidSchedule,
 			"spec.schedule of ImagePruner cluster: write the time zone into spec.timeZone")
 	}
@@ -33,11 +34,27 @@ func CheckSchedule(schedule string) error {
 	return nil
 }
 
+// checkTimeZone accepts what Kubernetes accepts: a name of the time zone database.
+func checkTimeZone(name *string) error {
+	if name == nil {
+		return nil
+	}
+	_, err := time.LoadLocation(*name)
+	if *name == "" || strings.EqualFold(*name, "Local") || err != nil {
+		return fault.Permanentf(registryv1.ReasonInvalidSchedule,
+			"spec.timeZone of ImagePruner cluster: %q is no time zone; write a name as Europe/Berlin, or leave the field out", *name)
+	}
+	return nil
+}
+
 // PruneCronJob is the whole CronJob image-pruner. Suspend is forced while the registry is removed.
 func PruneCronJob(s Settings, pruner *registryv1.ImagePruner, registryRemoved bool) (*unstructured.Unstructured, error) {
 	spec := pruner.Spec
 	schedule := or(spec.Schedule, registryv1.DefaultPruneSchedule)
 	if err := CheckSchedule(schedule); err != nil {
+		return nil, err
+	}
+	if err := checkTimeZone(spec.TimeZone); err != nil {
 		return nil, err
 	}
 	job, err := typed[batchv1.CronJob](s, manifests.ImagePruner, "cronjob.yaml")
