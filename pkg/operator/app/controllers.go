@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,6 +31,7 @@ import (
 	"image.alauda.io/registry/pkg/operator/namespacepull"
 	"image.alauda.io/registry/pkg/operator/notify"
 	"image.alauda.io/registry/pkg/operator/pruner"
+	"image.alauda.io/registry/pkg/operator/pulladmission"
 	"image.alauda.io/registry/pkg/operator/pullsecret"
 	"image.alauda.io/registry/pkg/operator/registryconfig"
 )
@@ -59,6 +59,7 @@ type controllers struct {
 	pruner        *pruner.Controller
 	pullSecrets   *pullsecret.Controller
 	namespacePull *namespacepull.Controller
+	pullAdmission *pulladmission.Controller
 	configs       cache.SharedIndexInformer
 }
 
@@ -96,7 +97,7 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	if err != nil {
 		return nil, err
 	}
-	if err := c.newPullControllers(pulls, events); err != nil {
+	if err := c.newPullControllers(pulls, untyped, events); err != nil {
 		return nil, err
 	}
 	if err := c.newCoreControllers(typed, applier, events); err != nil {
@@ -106,12 +107,24 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	return c, nil
 }
 
-func (c *controllers) newPullControllers(client kubernetes.Interface, events *notify.Recorder) error {
-	var err error
+func (c *controllers) newPullControllers(client kubernetes.Interface, untyped dynamic.Interface, events *notify.Recorder) error {
+	metrics, err := pullsecret.NewMetrics(c.registry)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	namespaces := c.cluster.Core().V1().Namespaces()
 	c.pullSecrets, err = pullsecret.New(pullsecret.Options{
 		Client: client, Namespaced: c.namespaced, Namespaces: namespaces, Configs: c.configs,
-		Namespace: c.o.Settings.Namespace, ClusterDomain: c.o.Settings.ClusterDomain, Events: events.Event,
+		Namespace: c.o.Settings.Namespace, ClusterDomain: c.o.Settings.ClusterDomain, Events: events.Event, Metrics: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.registry.Register(c.pullSecrets.Collector()); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	c.pullAdmission, err = pulladmission.New(pulladmission.Options{
+		Client: untyped, Discovery: client.Discovery(), Configs: c.configs, Settings: c.o.Settings,
 	})
 	if err != nil {
 		return err
@@ -126,7 +139,8 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 	var err error
 	c.certificates, err = certificates.New(certificates.Options{
 		Client: c.kube, Namespaced: c.namespaced, Configs: c.configs, Namespace: c.o.Settings.Namespace,
-		ClusterDomain: c.o.Settings.ClusterDomain, Events: events.Event, OnChange: func() { c.config.Enqueue() },
+		ClusterDomain: c.o.Settings.ClusterDomain, Lifetimes: c.o.Certificates, Trusted: func() map[string][]byte { return c.config.Trusted() },
+		Events: events.Event, OnChange: func() { c.config.Enqueue() },
 	})
 	if err != nil {
 		return err
@@ -194,6 +208,7 @@ func (c *controllers) run(ctx context.Context) {
 		func(ctx context.Context) { c.certificates.Run(ctx, 1) },
 		func(ctx context.Context) { c.pullSecrets.Run(ctx, pullWorkers) },
 		func(ctx context.Context) { c.namespacePull.Run(ctx, pullWorkers) },
+		c.pullAdmission.Run,
 	} {
 		group.Go(func() { start(ctx) })
 	}
@@ -204,15 +219,11 @@ func (c *controllers) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second})
 }
 
-// servingCertificate is the pair of the metrics listener, read from the cache at every handshake.
-func (c *controllers) servingCertificate() (*tls.Certificate, error) {
+// servingPair is the pair of the metrics listener as it is in the cache.
+func (c *controllers) servingPair() (certificate, key []byte, err error) {
 	secret, err := c.namespaced.Core().V1().Secrets().Lister().Secrets(c.o.Settings.Namespace).Get(registryv1.SecretOperatorTLS)
 	if err != nil {
-		return nil, errors.New("the operator's certificate is not issued yet")
+		return nil, nil, errors.New("the operator's certificate is not issued yet")
 	}
-	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w", registryv1.SecretOperatorTLS, err)
-	}
-	return &pair, nil
+	return secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], nil
 }

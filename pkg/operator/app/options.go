@@ -12,6 +12,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/leader"
+	"image.alauda.io/registry/pkg/operator/certificates"
 	"image.alauda.io/registry/pkg/operator/render"
 	"image.alauda.io/registry/pkg/version"
 )
@@ -33,11 +34,13 @@ type Options struct {
 	// Lease has no flags: the defaults suit every cluster.
 	Lease    leader.Times
 	Settings render.Settings
+	// Certificates are the lifetimes of what the operator issues.
+	Certificates certificates.Lifetimes
 }
 
 // DefaultOptions are the documented defaults of the flags.
 func DefaultOptions() Options {
-	return Options{MetricsAddress: ":60000", HealthAddress: ":8081", LeaderElect: true, Lease: defaultLeaseTimes()}
+	return Options{MetricsAddress: ":60000", HealthAddress: ":8081", LeaderElect: true, Lease: defaultLeaseTimes(), Certificates: certificates.DefaultLifetimes()}
 }
 
 // AddFlags defines the flags.
@@ -46,6 +49,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of the HTTPS metrics")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "address of /healthz and /readyz, plain HTTP")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "work only while holding the lease cluster-image-registry-operator")
+	flags.DurationVar(&o.Certificates.Leaf, "certificate-lifetime", o.Certificates.Leaf,
+		"life of a serving certificate, renewed when a third is left; at least "+certificates.MinLeaf.String())
+	flags.DurationVar(&o.Certificates.CA, "ca-lifetime", o.Certificates.CA,
+		"life of the CA, replaced when a fifth is left; at least twice the life of a certificate and ten times --ca-promote-after")
+	flags.DurationVar(&o.Certificates.Promote, "ca-promote-after", o.Certificates.Promote,
+		"how long a new CA is published before it signs, so that every client knows it; at least "+certificates.MinPromote.String())
 }
 
 // ReadEnvironment completes the options from variables. A missing image is an error that names its variable.
@@ -135,6 +144,9 @@ func (o Options) Validate() error {
 		if _, _, err := net.SplitHostPort(flag.address); err != nil {
 			return fmt.Errorf("%s: %w", flag.name, err)
 		}
+	}
+	if err := o.Certificates.ValidateMinimums(); err != nil {
+		return fmt.Errorf("--certificate-lifetime, --ca-lifetime, --ca-promote-after: %w", err)
 	}
 	return nil
 }

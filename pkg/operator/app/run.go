@@ -59,7 +59,7 @@ func RunWith(ctx context.Context, o Options, config *rest.Config, setVerbosity f
 		return err
 	}
 	go func() {
-		background <- serve.Listen(ctx, o.MetricsAddress, serve.Metrics(guard, controllers.metricsHandler()), controllers.servingCertificate)
+		background <- serve.Listen(ctx, o.MetricsAddress, serve.Metrics(guard, controllers.metricsHandler()), serve.Reloading(controllers.servingPair))
 	}()
 	go func() {
 		if err := <-background; err != nil {

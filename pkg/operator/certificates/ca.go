@@ -5,11 +5,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"sort"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 )
 
 // authority is the state of the signers: one signs, at most one is published ahead of its use, and the
@@ -18,8 +20,12 @@ type authority struct {
 	active, next *pair
 	promoteAfter time.Time
 	retired      []retiredSigner
-	rotateSeen   string
-	foreign      bool
+	// ended are the fingerprints of those that were retired and are not trusted from now on.
+	ended      map[string]bool
+	rotateSeen string
+	foreign    bool
+	// usable is when leaves that still work may be replaced by leaves of the active signer.
+	usable time.Time
 }
 
 type retiredSigner struct {
@@ -39,11 +45,11 @@ func decideAuthority(in Input, out *Result) *authority {
 	}
 	switch {
 	case fresh:
-		ca.rotateSeen = in.RotateCA
+		ca.rotateSeen = rotationMark(in.RotateCA)
 	case ca.next == nil:
 		startRotation(in, ca, out)
-	case !in.Now.Before(ca.promoteAfter) && published(in.PublishedBundle, ca.next.cert):
-		retire(ca, ca.active.cert, in.Now)
+	case !in.Now.Before(ca.promoteAfter) && out.published.has(ca.next.cert) && everywhere(in, ca, out):
+		retire(in, ca, ca.active.cert)
 		ca.active, ca.next, ca.promoteAfter = ca.next, nil, time.Time{}
 		out.event(corev1.EventTypeNormal, "CAPromoted", "signer %s now signs all serving certificates", ca.active.cert.Subject.CommonName)
 	}
@@ -51,17 +57,21 @@ func decideAuthority(in Input, out *Result) *authority {
 	return ca
 }
 
-// suppliedAuthority uses the administrator's signer as it is.
-func suppliedAuthority(in Input, out *Result) *authority {
-	signer, err := parseSigner(in.CASecret.Data[certKey], in.CASecret.Data[privateKey])
-	if err == nil && in.Now.After(signer.cert.NotAfter) {
-		err = fmt.Errorf("it expired at %s", signer.cert.NotAfter.UTC().Format(time.RFC3339))
+// everywhere tells whether all who got the bundle have the next signer in it. The active one must not run out
+// over it: half way to its end, who is behind is left behind.
+func everywhere(in Input, ca *authority, out *Result) bool {
+	late := ca.active.cert.NotAfter.Add(-ca.active.cert.NotAfter.Sub(rotationStart(ca.active.cert)) / 2)
+	if !in.Now.Before(late) {
+		return true
 	}
-	if err != nil {
-		out.problem("InvalidServingCertificate", "supplied Secret %s cannot sign: %v; correct it, or delete it to get a generated one", CASecretName, err)
-		return nil
+	out.checkAt(late, in.Now)
+	for _, where := range slices.Sorted(maps.Keys(in.Trusted)) {
+		if !contains(certificatesIn(in.Trusted[where]), ca.next.cert) {
+			out.event(corev1.EventTypeWarning, "CARotationWaiting", "signer %s does not sign yet: %s does not trust it", ca.next.cert.Subject.CommonName, where)
+			return false
+		}
 	}
-	return &authority{active: signer, foreign: true}
+	return true
 }
 
 // readAuthority parses the CA Secret. A missing, damaged or expired signer is replaced at once, by the
@@ -78,11 +88,14 @@ func readAuthority(in Input, out *Result) (ca *authority, fresh bool) {
 		case err != nil:
 			reason = fmt.Sprintf("Secret %s is damaged", CASecretName)
 			// The certificate may be whole while only its key is lost: leaves in use stay trusted.
-			if certs, err := parseCertificates(secret.Data[certKey]); err == nil && len(certs) > 0 && certs[0].IsCA {
-				retire(ca, certs[0], in.Now)
+			if certs := certificatesIn(secret.Data[certKey]); len(certs) > 0 && certs[0].IsCA {
+				retire(in, ca, certs[0])
 			}
-		case in.Now.After(signer.cert.NotAfter):
+		case validAt(signer.cert, in.Now) != nil:
 			reason = "the certification authority expired"
+			if in.Now.Before(signer.cert.NotBefore) {
+				reason = "the certification authority is not valid yet"
+			}
 		default:
 			ca.active = signer
 			return ca, false
@@ -93,9 +106,9 @@ func readAuthority(in Input, out *Result) (ca *authority, fresh bool) {
 		out.event(corev1.EventTypeNormal, "CAPromoted", "%s: the published next signer %s takes over", reason, ca.active.cert.Subject.CommonName)
 		return ca, true
 	}
-	signer, err := newSigner(in.Now)
+	signer, err := newSigner(in.Now, in.Lifetimes.CA)
 	if err != nil {
-		out.problem("InvalidServingCertificate", "create certification authority: %v", err)
+		out.problem(imageregistryv1.ReasonInvalidServingCertificate, "create certification authority: %v", err)
 		return nil, false
 	}
 	ca.active = signer
@@ -103,41 +116,31 @@ func readAuthority(in Input, out *Result) (ca *authority, fresh bool) {
 	return ca, true
 }
 
-// readNext takes over the published next signer. A damaged or expired one is dropped: a rotation that
-// is still wanted starts again.
+// readNext takes over the published next signer. A damaged one, or one that is not valid, is dropped: a
+// rotation that is still wanted starts again. A time of promotion that a clock wrote which was ahead, or longer
+// lifetimes, is brought forward.
 func readNext(in Input, ca *authority) {
 	data := in.CASecret.Data
-	if len(data[nextCertKey]) == 0 {
-		return
-	}
 	next, err := parseSigner(data[nextCertKey], data[nextKeyKey])
-	if err != nil || in.Now.After(next.cert.NotAfter) {
+	if err != nil || validAt(next.cert, in.Now) != nil || slices.Equal(data[nextCertKey], data[certKey]) {
 		return
 	}
 	ca.next = next
+	latest := whole(in.Now.Add(in.Lifetimes.Promote))
 	ca.promoteAfter, err = time.Parse(time.RFC3339, in.CASecret.Annotations[promoteAnnotation])
-	if err != nil {
-		ca.promoteAfter = in.Now.Add(publishTime).UTC().Truncate(time.Second)
+	if err != nil || ca.promoteAfter.After(latest) {
+		ca.promoteAfter = latest
 	}
 }
 
 // readRetired takes over the retired signers. One without a readable end stays for a full term from now.
 func readRetired(in Input, ca *authority) {
-	certs, err := parseCertificates(in.CASecret.Data[previousKey])
-	if err != nil {
-		return
-	}
-	until := map[string]time.Time{}
-	for _, entry := range strings.Split(in.CASecret.Annotations[previousAnnotation], ",") {
-		id, text, _ := strings.Cut(entry, "=")
-		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			until[id] = at
-		}
-	}
-	for _, cert := range certs {
+	until := readTimes(in.CASecret.Annotations[previousAnnotation])
+	latest := whole(in.Now.Add(max(in.Lifetimes.retire(), DefaultLifetimes().retire())))
+	for _, cert := range certificatesIn(in.CASecret.Data[previousKey]) {
 		at, known := until[fingerprint(cert)]
-		if !known {
-			at = in.Now.Add(retireTime).UTC().Truncate(time.Second)
+		if !known || at.After(latest) {
+			at = whole(in.Now.Add(in.Lifetimes.retire()))
 		}
 		ca.retired = append(ca.retired, retiredSigner{cert: cert, until: at})
 	}
@@ -145,19 +148,27 @@ func readRetired(in Input, ca *authority) {
 
 // startRotation publishes a next signer when the active one nears its end or the administrator asks.
 func startRotation(in Input, ca *authority, out *Result) {
-	asked := in.RotateCA != "" && in.RotateCA != ca.rotateSeen
-	if !asked && in.Now.Before(rotationStart(ca.active.cert)) {
+	mark := rotationMark(in.RotateCA)
+	asked := mark != "" && mark != ca.rotateSeen
+	due := !in.Now.Before(rotationStart(ca.active.cert))
+	if !asked && !due {
 		return
 	}
-	next, err := newSigner(in.Now)
+	if !due && len(ca.retired) >= maxRetired {
+		out.event(corev1.EventTypeWarning, "CARotationWaiting", "no further signer is made while %d earlier ones are still trusted", len(ca.retired))
+		return
+	}
+	next, err := newSigner(in.Now, in.Lifetimes.CA)
 	if err != nil {
-		out.problem("InvalidServingCertificate", "create next certification authority: %v", err)
+		out.problem(imageregistryv1.ReasonInvalidServingCertificate, "create next certification authority: %v", err)
 		return
 	}
 	ca.next = next
-	ca.promoteAfter = in.Now.Add(publishTime).UTC().Truncate(time.Second)
+	// A signer that has less left than the wait gives half of it.
+	wait := min(in.Lifetimes.Promote, ca.active.cert.NotAfter.Sub(in.Now)/2)
+	ca.promoteAfter = whole(in.Now.Add(wait))
 	if asked {
-		ca.rotateSeen = in.RotateCA
+		ca.rotateSeen = mark
 	}
 	out.event(corev1.EventTypeNormal, "CARotationStarted", "signer %s is published and will sign from %s",
 		next.cert.Subject.CommonName, ca.promoteAfter.Format(time.RFC3339))
@@ -168,16 +179,19 @@ func rotationStart(cert *x509.Certificate) time.Time {
 	return cert.NotAfter.Add(-cert.NotAfter.Sub(cert.NotBefore) / 5)
 }
 
-func retire(ca *authority, cert *x509.Certificate, now time.Time) {
-	ca.retired = append(ca.retired, retiredSigner{cert: cert, until: now.Add(retireTime).UTC().Truncate(time.Second)})
+func retire(in Input, ca *authority, cert *x509.Certificate) {
+	ca.retired = append(ca.retired, retiredSigner{cert: cert, until: whole(in.Now.Add(in.Lifetimes.retire()))})
 }
 
 // dropRetired forgets signers that no leaf in use can have been signed by.
 func dropRetired(ca *authority, now time.Time) {
+	ca.ended = map[string]bool{}
 	kept := ca.retired[:0]
 	for _, old := range ca.retired {
 		if now.Before(old.until) && now.Before(old.cert.NotAfter) {
 			kept = append(kept, old)
+		} else {
+			ca.ended[fingerprint(old.cert)] = true
 		}
 	}
 	ca.retired = kept
@@ -225,14 +239,13 @@ func (a *authority) secret(in Input) *corev1.Secret {
 	}
 	if len(a.retired) > 0 {
 		var certs []*x509.Certificate
-		var ends []string
+		ends := map[string]time.Time{}
 		for _, old := range a.retired {
 			certs = append(certs, old.cert)
-			ends = append(ends, fingerprint(old.cert)+"="+old.until.Format(time.RFC3339))
+			ends[fingerprint(old.cert)] = old.until
 		}
-		sort.Strings(ends)
 		secret.Data[previousKey] = encodeCertificates(certs)
-		secret.Annotations[previousAnnotation] = strings.Join(ends, ",")
+		secret.Annotations[previousAnnotation] = writeTimes(ends)
 	}
 	if a.rotateSeen != "" {
 		secret.Annotations[rotateCAAnnotation] = a.rotateSeen
@@ -240,18 +253,14 @@ func (a *authority) secret(in Input) *corev1.Secret {
 	return secret
 }
 
-// published tells whether the bundle that clients can read contains cert.
-func published(bundle []byte, cert *x509.Certificate) bool {
-	certs, err := parseCertificates(bundle)
-	if err != nil {
-		return false
+// rotationMark is what is remembered of the value of a rotation annotation: a long one by its digest, because
+// all annotations of an object share 256 KiB.
+func rotationMark(value string) string {
+	if len(value) <= 64 {
+		return value
 	}
-	for _, other := range certs {
-		if other.Equal(cert) {
-			return true
-		}
-	}
-	return false
+	sum := sha256.Sum256([]byte(value))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 func fingerprint(cert *x509.Certificate) string {

@@ -42,6 +42,11 @@ type Options struct {
 	Namespace string
 	// ClusterDomain is the DNS suffix of the cluster, such as cluster.local.
 	ClusterDomain string
+	// Lifetimes default to those of DefaultLifetimes.
+	Lifetimes Lifetimes
+	// Trusted returns what those trust who get the bundle through other objects, as PEM by the name of the
+	// object; optional. A next signer does not sign before it is in all of them.
+	Trusted func() map[string][]byte
 	// Clock defaults to the real one.
 	Clock clock.WithTicker
 	// Events records an event on Config/cluster; optional.
@@ -59,6 +64,12 @@ func (o Options) Validate() error {
 		return errors.New("certificates: Namespaced and Configs are required")
 	case o.Namespace == "" || o.ClusterDomain == "":
 		return errors.New("certificates: Namespace and ClusterDomain are required")
+	}
+	if o.Lifetimes == (Lifetimes{}) {
+		return nil
+	}
+	if err := o.Lifetimes.Validate(); err != nil {
+		return fmt.Errorf("certificates: %w", err)
 	}
 	return nil
 }
@@ -204,6 +215,9 @@ func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
 		c.report(Result{}, err)
 		return 0, err
 	}
+	if c.Trusted != nil {
+		in.Trusted = c.Trusted()
+	}
 	result := Decide(in)
 	err = c.write(ctx, in, result)
 	c.report(result, err)
@@ -219,6 +233,7 @@ func (c *Controller) gather() (Input, error) {
 		Now:           c.Clock.Now(),
 		Namespace:     c.Namespace,
 		ClusterDomain: c.ClusterDomain,
+		Lifetimes:     c.Lifetimes,
 		Leaves:        map[string]*corev1.Secret{},
 		ClusterIPs:    map[string][]string{},
 	}
@@ -254,7 +269,7 @@ func (c *Controller) gather() (Input, error) {
 		return in, fmt.Errorf("read ConfigMap %s: %w", BundleConfigMapName, err)
 	}
 	if err == nil {
-		in.PublishedBundle = []byte(bundle.Data[BundleKey])
+		in.Published = bundle
 	}
 	return in, nil
 }

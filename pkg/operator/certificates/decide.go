@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,8 +30,12 @@ type Input struct {
 	Leaves   map[string]*corev1.Secret
 	// ClusterIPs holds the addresses of each Service that exists, by name.
 	ClusterIPs map[string][]string
-	// PublishedBundle is the bundle as clients can read it now.
-	PublishedBundle []byte
+	// Published is the ConfigMap with the bundle as clients can read it now; nil if it does not exist.
+	Published *corev1.ConfigMap
+	// Trusted is the PEM that those trust who get the bundle through another object, by the name of the object.
+	Trusted map[string][]byte
+	// Lifetimes are the defaults if they are zero.
+	Lifetimes Lifetimes
 }
 
 // Result is what the input asks for.
@@ -39,13 +44,17 @@ type Result struct {
 	CA *corev1.Secret
 	// Bundle is the wanted trust bundle in PEM; empty if there is no authority.
 	Bundle []byte
-	Leaves []LeafResult
+	// BundleNotes are the annotations of the bundle's ConfigMap; an empty one is to be removed.
+	BundleNotes map[string]string
+	Leaves      []LeafResult
 	// NextCheck is when the decision changes without any event, at most an hour ahead.
 	NextCheck time.Time
 	Events    []Event
 	Problems  []Problem
 	// Certificates lists the authority and the serving certificates with their ends.
 	Certificates []Certificate
+
+	published publication
 }
 
 // Event is one thing to tell the administrator about.
@@ -70,18 +79,26 @@ type Certificate struct {
 
 // Decide says which Secrets and which bundle are wanted. It draws keys but changes nothing.
 func Decide(in Input) Result {
-	out := Result{NextCheck: in.Now.Add(checkInterval)}
+	if in.Lifetimes == (Lifetimes{}) {
+		in.Lifetimes = DefaultLifetimes()
+	}
+	out := Result{NextCheck: in.Now.Add(checkInterval), published: readPublication(in)}
+	roots := suppliedRoots(in, &out)
 	ca := decideAuthority(in, &out)
+	var trusted []*x509.Certificate
 	if ca != nil {
-		out.Bundle = encodeCertificates(append(ca.trusted(), suppliedRoots(in)...))
+		next := out.published.next(in, append(ca.trusted(), roots...), ca.ended)
+		trusted, out.Bundle, out.BundleNotes = next.certs, next.pem, next.notes
+		ca.usable = out.published.knownSince(ca.active.cert, in.Now).Add(in.Lifetimes.settle())
 		out.Certificates = append(out.Certificates, Certificate{Name: CASecretName, NotAfter: ca.active.cert.NotAfter})
 		out.checkAt(ca.nextChange(), in.Now)
+		out.checkAt(next.changes, in.Now)
 		if !ca.foreign {
 			out.CA = ca.secret(in)
 		}
 	}
 	for _, spec := range leafSpecs() {
-		leaf := decideLeaf(in, spec, ca, out.Bundle, &out)
+		leaf := decideLeaf(in, spec, ca, trusted, &out)
 		out.Leaves = append(out.Leaves, leaf)
 		if leaf.cert != nil {
 			out.Certificates = append(out.Certificates, Certificate{Name: leaf.Name, NotAfter: leaf.cert.NotAfter})
@@ -89,27 +106,6 @@ func Decide(in Input) Result {
 		}
 	}
 	return out
-}
-
-// suppliedRoots are the authorities of supplied serving Secrets: clients of the bundle meet their leaves.
-func suppliedRoots(in Input) []*x509.Certificate {
-	var roots []*x509.Certificate
-	for _, spec := range leafSpecs() {
-		live := in.Leaves[spec.secret]
-		if live == nil || owned(live) {
-			continue
-		}
-		certs, err := parseCertificates(live.Data[leafCAKey])
-		if err != nil {
-			continue
-		}
-		for _, cert := range certs {
-			if in.Now.Before(cert.NotAfter) {
-				roots = append(roots, cert)
-			}
-		}
-	}
-	return roots
 }
 
 func (r *Result) event(eventType, reason, format string, args ...any) {
@@ -127,19 +123,53 @@ func (r *Result) checkAt(at, now time.Time) {
 	}
 }
 
-// baseSecret starts from the live Secret, so that foreign labels, annotations and keys stay, and adds
-// what every Secret of this package carries.
+// ownKeys are the keys that this package may write into a Secret.
+var ownKeys = []string{certKey, privateKey, leafCAKey, nextCertKey, nextKeyKey, previousKey}
+
+// ownAnnotations are the annotations that this package may write on a Secret.
+var ownAnnotations = []string{ownedAnnotation, rotateCAAnnotation, rotateLeaf, promoteAnnotation, previousAnnotation}
+
+// baseSecret starts from the live Secret, so that foreign labels, annotations and keys stay, and adds what
+// every Secret of this package carries. Foreign content that would take the room of the own is dropped.
 func baseSecret(live *corev1.Secret, namespace, name string, secretType corev1.SecretType) *corev1.Secret {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: secretType}
 	if live != nil {
 		secret = live.DeepCopy()
+		secret.Immutable = nil
 	}
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}
+	dropForeign(secret.Data, ownKeys, maxForeignData)
+	dropForeign(secret.Annotations, ownAnnotations, maxForeignAnnotations)
 	setMeta(&secret.ObjectMeta, name)
 	return secret
 }
+
+// dropForeign removes all entries but the own ones when those of others are larger than most.
+func dropForeign[V ~string | ~[]byte](entries map[string]V, own []string, most int) {
+	size := 0
+	for key, value := range entries {
+		if !slices.Contains(own, key) {
+			size += len(key) + len(value)
+		}
+	}
+	if size > most {
+		maps.DeleteFunc(entries, func(key string, _ V) bool { return !slices.Contains(own, key) })
+	}
+}
+
+// recreated is the secret for a create after the live one was deleted.
+func recreated(secret *corev1.Secret) *corev1.Secret {
+	fresh := secret.DeepCopy()
+	fresh.ObjectMeta = metav1.ObjectMeta{
+		Namespace: secret.Namespace, Name: secret.Name, Labels: fresh.Labels, Annotations: fresh.Annotations,
+	}
+	return fresh
+}
+
+// unchangeable tells of an object that the API server lets nobody update.
+func unchangeable(immutable *bool) bool { return immutable != nil && *immutable }
 
 func setMeta(meta *metav1.ObjectMeta, name string) {
 	if meta.Labels == nil {

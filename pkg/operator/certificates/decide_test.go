@@ -3,6 +3,7 @@ package certificates
 import (
 	"bytes"
 	"crypto/x509"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (w *world) sync(t *testing.T) []string {
 		written = append(written, ca.Name)
 	}
 	if len(w.last.Bundle) > 0 {
-		w.in.PublishedBundle = w.last.Bundle
+		w.in.Published = bundleConfigMap(w.in.Published, "ns", w.last)
 	}
 	for _, leaf := range w.last.Leaves {
 		switch leaf.Action {
@@ -54,6 +55,14 @@ func (w *world) sync(t *testing.T) []string {
 		}
 	}
 	return written
+}
+
+// bundle is what clients can read now.
+func (w *world) bundle() []byte {
+	if w.in.Published == nil {
+		return nil
+	}
+	return []byte(w.in.Published.Data[BundleKey])
 }
 
 // trusts checks that a client with this bundle can talk to every server.
@@ -92,7 +101,7 @@ func expectWritten(t *testing.T, got []string, want ...string) {
 func TestFirstSyncMakesEverythingAndSecondNothing(t *testing.T) {
 	w := newWorld()
 	expectWritten(t, w.sync(t), CASecretName, RegistrySecretName, APIServerSecretName, OperatorSecretName)
-	w.trusts(t, w.in.PublishedBundle)
+	w.trusts(t, w.bundle())
 	ca := mustPair(t, w.in.CASecret).cert
 	if life := ca.NotAfter.Sub(start); !ca.IsCA || !ca.MaxPathLenZero || life != 1825*24*time.Hour {
 		t.Errorf("authority: CA %v, path length zero %v, life %s", ca.IsCA, ca.MaxPathLenZero, life)
@@ -102,7 +111,7 @@ func TestFirstSyncMakesEverythingAndSecondNothing(t *testing.T) {
 		if secret.Type != corev1.SecretTypeTLS || !bytes.Equal(secret.Data[leafCAKey], w.last.Bundle) {
 			t.Errorf("%s: type %s, or its ca.crt is not the bundle", spec.secret, secret.Type)
 		}
-		if certs, _ := parseCertificates(secret.Data[certKey]); len(certs) != 2 {
+		if certs := certificatesIn(secret.Data[certKey]); len(certs) != 2 {
 			t.Errorf("%s: tls.crt has %d certificates, want leaf and issuer", spec.secret, len(certs))
 		}
 	}
@@ -184,7 +193,7 @@ func TestReasonsToIssueAnew(t *testing.T) {
 			if got := w.last.Leaves[0].Reason; !strings.Contains(got, test.reason) {
 				t.Errorf("reason %q, want one with %q", got, test.reason)
 			}
-			w.trusts(t, w.in.PublishedBundle)
+			w.trusts(t, w.bundle())
 			// Behaviour 44: a rotation that was asked for happens once.
 			expectWritten(t, w.sync(t))
 		})
@@ -205,11 +214,11 @@ func TestClientsTrustEveryLeafThroughYears(t *testing.T) {
 	var signers []string
 	for day := 1; day <= 7*365; day++ {
 		w.in.Now = start.Add(time.Duration(day) * 24 * time.Hour)
-		before := w.in.PublishedBundle
+		before := w.bundle()
 		w.sync(t)
 		// A client may have read the bundle any time since yesterday's sync.
 		w.trusts(t, before)
-		w.trusts(t, w.in.PublishedBundle)
+		w.trusts(t, w.bundle())
 		if serial := mustPair(t, w.in.CASecret).cert.SerialNumber.String(); !slices.Contains(signers, serial) {
 			signers = append(signers, serial)
 		}
@@ -232,7 +241,7 @@ func TestRotationOnDemandHasTwoPhases(t *testing.T) {
 	if !mustPair(t, w.in.Leaves[RegistrySecretName]).cert.Equal(before) || !mustPair(t, w.in.CASecret).cert.Equal(old) {
 		t.Fatal("phase one changed a signature")
 	}
-	if certs, _ := parseCertificates(w.in.PublishedBundle); len(certs) != 2 {
+	if certs := certificatesIn(w.bundle()); len(certs) != 2 {
 		t.Fatalf("%d certificates published in phase one, want active and next", len(certs))
 	}
 	if want := start.Add(24 * time.Hour); w.in.CASecret.Annotations[promoteAnnotation] != want.Format(time.RFC3339) {
@@ -242,10 +251,10 @@ func TestRotationOnDemandHasTwoPhases(t *testing.T) {
 	expectWritten(t, w.sync(t))
 
 	w.in.Now = start.Add(24 * time.Hour)
-	known := w.in.PublishedBundle
-	w.in.PublishedBundle = nil // somebody deleted the ConfigMap: nothing is promoted before it is back
+	known, object := w.bundle(), w.in.Published
+	w.in.Published = nil // somebody deleted the ConfigMap: nothing is promoted before it is back
 	expectWritten(t, w.sync(t))
-	w.in.PublishedBundle = known
+	w.in.Published = object
 	expectWritten(t, w.sync(t), CASecretName, RegistrySecretName, APIServerSecretName, OperatorSecretName)
 	w.trusts(t, known)
 	if mustPair(t, w.in.CASecret).cert.Equal(old) {
@@ -254,35 +263,80 @@ func TestRotationOnDemandHasTwoPhases(t *testing.T) {
 
 	w.in.Now = start.Add((1+91)*24*time.Hour - time.Minute)
 	w.sync(t)
-	if !published(w.in.PublishedBundle, old) {
+	if !contains(certificatesIn(w.bundle()), old) {
 		t.Error("the old signer left the bundle before 91 days were over")
 	}
 	w.in.Now = start.Add((1 + 91) * 24 * time.Hour)
 	w.sync(t)
-	if published(w.in.PublishedBundle, old) {
+	if contains(certificatesIn(w.bundle()), old) {
 		t.Error("the old signer is still in the bundle after 91 days")
 	}
 	expectWritten(t, w.sync(t))
 }
 
 // Behaviour 45.
-func TestLostAuthorityIsReplaced(t *testing.T) {
+func TestLostAuthorityIsReplacedAndNobodyLosesTrust(t *testing.T) {
 	tests := map[string]func(*world){
-		"deleted":   func(w *world) { w.in.CASecret = nil },
-		"no key":    func(w *world) { delete(w.in.CASecret.Data, privateKey) },
-		"garbage":   func(w *world) { w.in.CASecret.Data[certKey] = []byte("garbage") },
-		"no data":   func(w *world) { w.in.CASecret.Data = nil },
-		"a leaf":    func(w *world) { w.in.CASecret.Data = w.in.Leaves[RegistrySecretName].Data },
-		"expired":   func(w *world) { w.in.Now = start.Add(caLife + time.Hour) },
-		"bad extra": func(w *world) { w.in.CASecret = nil; w.in.PublishedBundle = []byte("junk") },
+		"deleted":         func(w *world) { w.in.CASecret = nil },
+		"no key":          func(w *world) { delete(w.in.CASecret.Data, privateKey) },
+		"key of another":  func(w *world) { w.in.CASecret.Data[privateKey] = w.in.Leaves[OperatorSecretName].Data[privateKey] },
+		"garbage":         func(w *world) { w.in.CASecret.Data[certKey] = []byte("garbage") },
+		"swapped":         func(w *world) { d := w.in.CASecret.Data; d[certKey], d[privateKey] = d[privateKey], d[certKey] },
+		"no data":         func(w *world) { w.in.CASecret.Data = nil },
+		"a leaf":          func(w *world) { w.in.CASecret.Data = maps.Clone(w.in.Leaves[RegistrySecretName].Data) },
+		"a huge key":      func(w *world) { w.in.CASecret.Data[certKey] = bytes.Repeat([]byte("-----BEGIN X-----\n"), 50_000) },
+		"huge annotation": func(w *world) { w.in.CASecret.Annotations["x"] = strings.Repeat("x", 250<<10); delete(w.in.CASecret.Data, privateKey) },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			w.sync(t)
+			old, known := mustPair(t, w.in.CASecret).cert, w.bundle()
+			change(w)
+			// The new signer is published at once; the leaves still work, and clients do not know it yet.
+			w.sync(t)
+			w.trusts(t, known)
+			w.trusts(t, w.bundle())
+			if !contains(certificatesIn(w.bundle()), old) || mustPair(t, w.in.CASecret).cert.Equal(old) {
+				t.Error("the bundle lost the old signer, or it is still in use")
+			}
+			w.in.Now = w.in.Now.Add(settleTime - time.Second)
+			expectWritten(t, w.sync(t))
+			known = w.bundle()
+			w.in.Now = w.in.Now.Add(time.Second)
+			expectWritten(t, w.sync(t), RegistrySecretName, APIServerSecretName, OperatorSecretName)
+			w.trusts(t, known)
+			w.in.Now = w.in.Now.Add(DefaultLifetimes().retire())
+			w.sync(t)
+			if contains(certificatesIn(w.bundle()), old) {
+				t.Error("the lost signer is trusted for good")
+			}
+			w.trusts(t, w.bundle())
+			expectWritten(t, w.sync(t))
+		})
+	}
+}
+
+// Behaviour 45. An administrator who deletes both Secret and bundle wants to get rid of a signer at once.
+func TestAuthorityAndBundleThatAreBothGoneAreReplacedAtOnce(t *testing.T) {
+	tests := map[string]func(*world){
+		"both deleted": func(w *world) { w.in.CASecret, w.in.Published = nil, nil },
+		"junk bundle":  func(w *world) { w.in.CASecret = nil; w.in.Published.Data[BundleKey] = "junk" },
+		"expired":      func(w *world) { w.in.Now = start.Add(DefaultLifetimes().CA + time.Hour) },
+		// A clock that was years ahead made everything; now it is right again.
+		"not valid yet": func(w *world) { w.in.Now = start.Add(-1000 * 24 * time.Hour) },
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.sync(t)
+			old := mustPair(t, w.in.CASecret).cert
 			change(w)
 			expectWritten(t, w.sync(t), CASecretName, RegistrySecretName, APIServerSecretName, OperatorSecretName)
-			w.trusts(t, w.in.PublishedBundle)
+			w.trusts(t, w.bundle())
+			if mustPair(t, w.in.CASecret).cert.Equal(old) {
+				t.Error("the old signer still signs")
+			}
 			expectWritten(t, w.sync(t))
 		})
 	}
@@ -293,7 +347,7 @@ func TestDamageDuringARotationIsHealedByTheNextSigner(t *testing.T) {
 	w.sync(t)
 	w.in.RotateCA = "now"
 	w.sync(t)
-	known := w.in.PublishedBundle
+	known := w.bundle()
 	delete(w.in.CASecret.Data, privateKey)
 	w.sync(t)
 	w.trusts(t, known)
@@ -305,17 +359,17 @@ func TestDamageDuringARotationIsHealedByTheNextSigner(t *testing.T) {
 	w.in.CASecret.Data[nextKeyKey] = []byte("junk")
 	w.in.CASecret.Annotations[previousAnnotation] = "junk"
 	w.sync(t)
-	w.trusts(t, w.in.PublishedBundle)
+	w.trusts(t, w.bundle())
 }
 
 // supplied turns the world's Secret into one of the administrator, with the given names.
 func supplied(t *testing.T, w *world, secretName string, dns ...string) *corev1.Secret {
 	t.Helper()
-	ca, err := newSigner(w.in.Now)
+	ca, err := newSigner(w.in.Now, DefaultLifetimes().CA)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := newLeaf(ca, sans{dns: dns, ips: []net.IP{net.IPv4(127, 0, 0, 1)}}, w.in.Now)
+	leaf, err := newLeaf(ca, sans{dns: dns, ips: []net.IP{net.IPv4(127, 0, 0, 1)}}, w.in.Now, DefaultLifetimes().Leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +388,7 @@ func TestSuppliedServingSecretIsUsedAsItIs(t *testing.T) {
 	if len(w.last.Problems) != 0 {
 		t.Errorf("problems %v", w.last.Problems)
 	}
-	w.trusts(t, w.in.PublishedBundle) // its ca.crt joined the bundle
+	w.trusts(t, w.bundle()) // its ca.crt joined the bundle
 
 	w.in.Now = start.Add(80 * 24 * time.Hour)
 	w.in.RotateServing = "x"
@@ -386,7 +440,7 @@ func TestSuppliedAuthoritySignsAndIsNeverRotated(t *testing.T) {
 			t.Fatalf("day %d: the supplied Secret is to be written", day)
 		}
 	}
-	w.trusts(t, w.in.PublishedBundle)
+	w.trusts(t, w.bundle())
 	if !sameSecret(own, w.in.CASecret) {
 		t.Error("the supplied Secret changed")
 	}
@@ -443,8 +497,9 @@ func FuzzDecide(f *testing.F) {
 		w.in.CASecret.Data = map[string][]byte{certKey: cert, privateKey: key, nextCertKey: cert, nextKeyKey: key, previousKey: cert}
 		w.in.CASecret.Annotations[previousAnnotation] = note
 		w.in.CASecret.Annotations[promoteAnnotation] = note
-		w.in.PublishedBundle = cert
+		w.in.Published = &corev1.ConfigMap{Data: map[string]string{BundleKey: string(cert)}}
+		w.in.Published.Annotations = map[string]string{sinceAnnotation: note, previousAnnotation: note}
 		w.sync(t)
-		w.trusts(t, w.in.PublishedBundle)
+		w.trusts(t, w.bundle())
 	})
 }

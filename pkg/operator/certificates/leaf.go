@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 )
 
 // leafSpec names a serving certificate and what it is for.
@@ -71,7 +73,7 @@ const (
 	Keep Action = "Keep"
 	// Write: LeafResult.Secret is to be created or updated.
 	Write Action = "Write"
-	// Replace: the live Secret has the wrong type, which cannot be changed; delete it, then create.
+	// Replace: the live Secret cannot be changed, because of its type or as immutable; delete it, then create.
 	Replace Action = "Replace"
 	// Delete: nothing serves with the certificate any more.
 	Delete Action = "Delete"
@@ -87,12 +89,13 @@ type LeafResult struct {
 	cert   *x509.Certificate
 }
 
-// decideLeaf decides about the Secret of spec. The bundle goes into the Secret beside the pair.
-func decideLeaf(in Input, spec leafSpec, ca *authority, bundle []byte, out *Result) LeafResult {
+// decideLeaf decides about the Secret of spec. The bundle, whose certificates are trusted, goes into the Secret
+// beside the pair.
+func decideLeaf(in Input, spec leafSpec, ca *authority, trusted []*x509.Certificate, out *Result) LeafResult {
 	live := in.Leaves[spec.secret]
 	result := LeafResult{Name: spec.secret, Action: Keep}
 	if live != nil && !owned(live) {
-		result.cert = inspectSupplied(in, spec, live, out)
+		result.cert = inspectSupplied(in, spec, live, trusted, out)
 		return result
 	}
 	_, serviceExists := in.ClusterIPs[spec.service]
@@ -112,30 +115,42 @@ func decideLeaf(in Input, spec leafSpec, ca *authority, bundle []byte, out *Resu
 	}
 
 	names, known := spec.names(in)
-	current, reason := staleReason(in, spec, live, ca, names, known)
+	current, reason := staleReason(in, spec, live, trusted, names, known)
 	if reason == "" {
-		return refreshBundle(live, current, bundle, result)
+		reason = renewReason(in, live, current, ca, out)
 	}
-	leaf, err := newLeaf(ca.active, names, in.Now)
+	if reason == "" {
+		return refreshBundle(live, current, out.Bundle, result)
+	}
+	leaf, err := newLeaf(ca.active, names, in.Now, in.Lifetimes.Leaf)
+	if err == nil && !verifies(leaf, []*x509.Certificate{ca.active.cert}, in.Now) {
+		err = fmt.Errorf("a certificate for %s by the signer of Secret %s is valid for no client; look at its name constraints and usages", names.dns[0], CASecretName)
+	}
 	if err != nil {
-		out.problem("InvalidServingCertificate", "issue %s: %v", spec.secret, err)
+		out.problem(imageregistryv1.ReasonInvalidServingCertificate, "issue %s: %v", spec.secret, err)
 		return result
 	}
 	result.Action, result.Reason, result.cert = Write, reason, leaf.cert
-	if live != nil && live.Type != corev1.SecretTypeTLS {
-		result.Action = Replace
-		live = nil
-	}
-	result.Secret = baseSecret(live, in.Namespace, spec.secret, corev1.SecretTypeTLS)
-	result.Secret.Data[certKey] = append(slices.Clone(leaf.certPEM), encodeCertificates([]*x509.Certificate{ca.active.cert})...)
-	result.Secret.Data[privateKey] = leaf.keyPEM
-	result.Secret.Data[leafCAKey] = bundle
-	if in.RotateServing != "" {
-		result.Secret.Annotations[rotateLeaf] = in.RotateServing
+	result.Secret = leafSecret(in, spec, live, leaf, ca, out.Bundle)
+	if live != nil && (live.Type != corev1.SecretTypeTLS || unchangeable(live.Immutable)) {
+		result.Action, result.Secret = Replace, recreated(result.Secret)
+		result.Secret.Type = corev1.SecretTypeTLS
 	}
 	out.event(corev1.EventTypeNormal, "CertificateIssued", "issued %s, valid until %s: %s",
 		spec.secret, leaf.cert.NotAfter.UTC().Format(time.RFC3339), reason)
 	return result
+}
+
+// leafSecret puts a new pair into the Secret.
+func leafSecret(in Input, spec leafSpec, live *corev1.Secret, leaf *pair, ca *authority, bundle []byte) *corev1.Secret {
+	secret := baseSecret(live, in.Namespace, spec.secret, corev1.SecretTypeTLS)
+	secret.Data[certKey] = append(slices.Clone(leaf.certPEM), encodeCertificates([]*x509.Certificate{ca.active.cert})...)
+	secret.Data[privateKey] = leaf.keyPEM
+	secret.Data[leafCAKey] = bundle
+	if mark := rotationMark(in.RotateServing); mark != "" {
+		secret.Annotations[rotateLeaf] = mark
+	}
+	return secret
 }
 
 // refreshBundle keeps the pair of a Secret and brings only the trust bundle beside it up to date.
@@ -145,13 +160,16 @@ func refreshBundle(live *corev1.Secret, current *pair, bundle []byte, result Lea
 	wanted.Data[leafCAKey] = bundle
 	if !sameSecret(live, wanted) {
 		result.Action, result.Reason, result.Secret = Write, "the trust bundle changed", wanted
+		if unchangeable(live.Immutable) {
+			result.Action, result.Secret = Replace, recreated(wanted)
+		}
 	}
 	return result
 }
 
-// staleReason is the chain of reasons for which a leaf is issued anew, the first that applies. An empty
-// reason means that current is good.
-func staleReason(in Input, spec leafSpec, live *corev1.Secret, ca *authority, names sans, known bool) (current *pair, reason string) {
+// staleReason is the chain of reasons for which a leaf does not work any more, the first that applies. Such a
+// leaf is issued anew at once. An empty reason means that current works.
+func staleReason(in Input, spec leafSpec, live *corev1.Secret, trusted []*x509.Certificate, names sans, known bool) (current *pair, reason string) {
 	if live == nil {
 		return nil, "it did not exist"
 	}
@@ -163,16 +181,35 @@ func staleReason(in Input, spec leafSpec, live *corev1.Secret, ca *authority, na
 		return nil, "it was damaged"
 	}
 	switch {
-	case !signedBy(current.cert, ca.active.cert):
-		return nil, "its issuer does not sign any more"
+	case in.Now.Before(current.cert.NotBefore):
+		return nil, "it was not valid yet"
+	case in.Now.After(current.cert.NotAfter):
+		return nil, "it had expired"
+	case !verifies(current, trusted, in.Now):
+		return nil, "its issuer is not trusted"
 	case !sameNames(current.cert, names, known):
 		return nil, "the names or addresses of the Service changed"
-	case !in.Now.Before(renewalTime(current.cert)) && current.cert.NotAfter.Before(ca.active.cert.NotAfter):
-		return nil, "one third of its life was left"
-	case in.RotateServing != "" && live.Annotations[rotateLeaf] != in.RotateServing:
-		return nil, "its rotation was asked for"
 	}
 	return current, ""
+}
+
+// renewReason is the chain of reasons to replace a leaf that works. Another signer than that of the leaf waits
+// until running clients know it: it was published ahead of its use, unless it had to replace a lost one.
+func renewReason(in Input, live *corev1.Secret, current *pair, ca *authority, out *Result) string {
+	mark := rotationMark(in.RotateServing)
+	switch {
+	case !signedBy(current.cert, ca.active.cert):
+		if in.Now.Before(ca.usable) {
+			out.checkAt(ca.usable, in.Now)
+			return ""
+		}
+		return "its issuer does not sign any more"
+	case !in.Now.Before(renewalTime(current.cert)) && current.cert.NotAfter.Before(ca.active.cert.NotAfter):
+		return "one third of its life was left"
+	case mark != "" && live.Annotations[rotateLeaf] != mark:
+		return "its rotation was asked for"
+	}
+	return ""
 }
 
 // renewalTime is the moment from which a third of the life of a leaf is left.
@@ -210,22 +247,4 @@ func sortedUnique(texts []string) []string {
 	sorted := slices.Clone(texts)
 	slices.Sort(sorted)
 	return slices.Compact(sorted)
-}
-
-// inspectSupplied reports about a Secret of the administrator without ever changing it.
-func inspectSupplied(in Input, spec leafSpec, live *corev1.Secret, out *Result) *x509.Certificate {
-	supplied, err := parsePair(live.Data[certKey], live.Data[privateKey])
-	if err != nil {
-		out.problem("InvalidServingCertificate", "supplied Secret %s has no usable certificate and key: %v", spec.secret, err)
-		return nil
-	}
-	host := spec.service + "." + in.Namespace + ".svc"
-	if err := supplied.cert.VerifyHostname(host); err != nil {
-		out.problem("InvalidServingCertificate", "supplied Secret %s is not valid for %s", spec.secret, host)
-	}
-	if !in.Now.Before(supplied.cert.NotAfter.Add(-expiryWarning)) {
-		out.event(corev1.EventTypeWarning, "ServingCertificateExpiring", "supplied Secret %s is valid until %s and is not renewed by the operator",
-			spec.secret, supplied.cert.NotAfter.UTC().Format(time.RFC3339))
-	}
-	return supplied.cert
 }

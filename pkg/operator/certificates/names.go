@@ -33,8 +33,10 @@ const (
 	rotateCAAnnotation = imageregistryv1.RotateCAAnnotation
 	rotateLeaf         = imageregistryv1.RotateServingAnnotation
 	// promoteAnnotation and previousAnnotation keep the times of a rotation on the CA Secret.
-	promoteAnnotation   = imageregistryv1.Prefix + "promote-after"
-	previousAnnotation  = imageregistryv1.Prefix + "previous-until"
+	promoteAnnotation  = imageregistryv1.Prefix + "promote-after"
+	previousAnnotation = imageregistryv1.Prefix + "previous-until"
+	// sinceAnnotation keeps on the ConfigMap of the bundle since when each certificate is in it.
+	sinceAnnotation     = imageregistryv1.Prefix + "published-since"
 	componentLabelValue = "certificates"
 )
 
@@ -49,11 +51,14 @@ const (
 )
 
 const (
-	// publishTime is how long a new signer is published before it signs: the slowest client of the
-	// bundle, an agent on a node, has read it by then.
-	publishTime = 24 * time.Hour
-	// retireTime is how long a replaced signer stays trusted: one leaf life and a day.
-	retireTime = 91 * 24 * time.Hour
+	// settleTime is how long running clients may take to learn of a signer: a kubelet brings it into Pods within
+	// about 90 seconds, agents and servers read it within another minute.
+	settleTime = 5 * time.Minute
+	// maxRetired bounds the bundle against an administrator, or his program, who rotates without end.
+	maxRetired = 32
+	// maxForeignData and maxForeignAnnotations bound what others may keep in a Secret of the operator: with more
+	// there would be no room for the next certificate. In bytes.
+	maxForeignData, maxForeignAnnotations = 256 << 10, 64 << 10
 	// checkInterval bounds the time to the next check.
 	checkInterval = time.Hour
 	// expiryWarning is when a supplied certificate, which is never renewed here, is warned about.

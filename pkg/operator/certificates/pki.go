@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	caLife   = 1825 * 24 * time.Hour
-	leafLife = 90 * 24 * time.Hour
 	// clockSkew is how far certificates are dated back, for clients whose clock is behind.
 	clockSkew = time.Hour
 
@@ -41,11 +39,11 @@ type sans struct {
 }
 
 // newSigner draws a self-signed authority that may sign leaves but no further authority.
-func newSigner(now time.Time) (*pair, error) {
+func newSigner(now time.Time, life time.Duration) (*pair, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: fmt.Sprintf("%s@%d", CASecretName, now.Unix())},
-		NotBefore:             now.Add(-clockSkew),
-		NotAfter:              now.Add(caLife),
+		NotBefore:             now.Add(-backdate(life)),
+		NotAfter:              now.Add(life),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -55,14 +53,14 @@ func newSigner(now time.Time) (*pair, error) {
 }
 
 // newLeaf draws a serving certificate for names, signed by signer. It never outlives its signer.
-func newLeaf(signer *pair, names sans, now time.Time) (*pair, error) {
-	notAfter := now.Add(leafLife)
+func newLeaf(signer *pair, names sans, now time.Time, life time.Duration) (*pair, error) {
+	notAfter := now.Add(life)
 	if notAfter.After(signer.cert.NotAfter) {
 		notAfter = signer.cert.NotAfter
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: names.dns[0]},
-		NotBefore:             now.Add(-clockSkew),
+		NotBefore:             now.Add(-backdate(life)),
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -127,26 +125,28 @@ func parseSigner(certPEM, keyPEM []byte) (*pair, error) {
 	if !signer.cert.IsCA {
 		return nil, errors.New("the certificate is not a certification authority")
 	}
+	if usage := signer.cert.KeyUsage; usage != 0 && usage&x509.KeyUsageCertSign == 0 {
+		return nil, errors.New("the certificate may not sign certificates")
+	}
 	return signer, nil
 }
 
-// parseCertificates reads every certificate of a PEM text and skips all other blocks and text.
-func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+// certificatesIn reads every certificate of a PEM text and skips everything else: one damaged block must not
+// cost the trust in the others.
+func certificatesIn(text []byte) []*x509.Certificate {
 	var certs []*x509.Certificate
 	for {
 		var block *pem.Block
 		block, text = pem.Decode(text)
 		if block == nil {
-			return certs, nil
+			return certs
 		}
 		if block.Type != pemCertificate {
 			continue
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", len(certs)+1, err)
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			certs = append(certs, cert)
 		}
-		certs = append(certs, cert)
 	}
 }
 
@@ -167,4 +167,18 @@ func encodeCertificates(certs []*x509.Certificate) []byte {
 // signedBy tells whether cert was signed by the key of signer.
 func signedBy(cert, signer *x509.Certificate) bool {
 	return cert.CheckSignatureFrom(signer) == nil
+}
+
+// verifies tells whether a client that trusts the given certificates accepts the leaf, with the chain that is
+// served with it.
+func verifies(leaf *pair, trusted []*x509.Certificate, now time.Time) bool {
+	roots, chain := x509.NewCertPool(), x509.NewCertPool()
+	for _, cert := range trusted {
+		roots.AddCert(cert)
+	}
+	for _, cert := range certificatesIn(leaf.certPEM) {
+		chain.AddCert(cert)
+	}
+	_, err := leaf.cert.Verify(x509.VerifyOptions{Roots: roots, Intermediates: chain, CurrentTime: now})
+	return err == nil
 }

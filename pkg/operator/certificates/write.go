@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -18,12 +19,12 @@ import (
 // no leaf appears whose signer is not published.
 func (c *Controller) write(ctx context.Context, in Input, result Result) error {
 	if result.CA != nil && (in.CASecret == nil || !sameSecret(in.CASecret, result.CA)) {
-		if err := c.writeSecret(ctx, result.CA); err != nil {
+		if err := c.writeAuthority(ctx, in.CASecret, result.CA); err != nil {
 			return err
 		}
 	}
 	if len(result.Bundle) > 0 {
-		if err := c.publish(ctx, result.Bundle); err != nil {
+		if err := c.publish(ctx, in.Published, result); err != nil {
 			return err
 		}
 	}
@@ -41,17 +42,37 @@ func (c *Controller) writeLeaf(ctx context.Context, live *corev1.Secret, leaf Le
 	}
 	klog.FromContext(ctx).Info("Serving certificate", "secret", leaf.Name, "action", leaf.Action, "reason", leaf.Reason)
 	if leaf.Action == Delete || leaf.Action == Replace {
-		err := c.Client.CoreV1().Secrets(c.Namespace).Delete(ctx, live.Name, metav1.DeleteOptions{
-			Preconditions: &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
-		})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete Secret %s: %w", live.Name, err)
+		if err := c.deleteSecret(ctx, live); err != nil {
+			return err
 		}
 	}
 	if leaf.Action == Delete {
 		return nil
 	}
 	return c.writeSecret(ctx, leaf.Secret)
+}
+
+// writeAuthority writes the signers. A Secret that somebody made immutable is replaced; a process that dies in
+// between leaves none, which costs the signer but nobody's trust.
+func (c *Controller) writeAuthority(ctx context.Context, live, secret *corev1.Secret) error {
+	if live == nil || !unchangeable(live.Immutable) {
+		return c.writeSecret(ctx, secret)
+	}
+	if err := c.deleteSecret(ctx, live); err != nil {
+		return err
+	}
+	return c.writeSecret(ctx, recreated(secret))
+}
+
+// deleteSecret deletes the Secret that was decided on and no other of its name.
+func (c *Controller) deleteSecret(ctx context.Context, live *corev1.Secret) error {
+	err := c.Client.CoreV1().Secrets(c.Namespace).Delete(ctx, live.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete Secret %s: %w", live.Name, err)
+	}
+	return nil
 }
 
 // writeSecret creates the Secret, or updates it at the version that was decided on.
@@ -69,32 +90,54 @@ func (c *Controller) writeSecret(ctx context.Context, secret *corev1.Secret) err
 	return nil
 }
 
-// publish writes the trust bundle into its ConfigMap; foreign keys of it stay.
-func (c *Controller) publish(ctx context.Context, bundle []byte) error {
+// publish writes the trust bundle into its ConfigMap; foreign keys of it stay unless they take its room.
+func (c *Controller) publish(ctx context.Context, live *corev1.ConfigMap, result Result) error {
+	wanted := bundleConfigMap(live, c.Namespace, result)
 	configMaps := c.Client.CoreV1().ConfigMaps(c.Namespace)
-	live, err := c.configMaps.Get(BundleConfigMapName)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("read ConfigMap %s: %w", BundleConfigMapName, err)
-	}
-	wanted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: BundleConfigMapName}}
-	if err == nil {
-		wanted = live.DeepCopy()
-	}
-	if wanted.Data == nil {
-		wanted.Data = map[string]string{}
-	}
-	setMeta(&wanted.ObjectMeta, BundleConfigMapName)
-	wanted.Data[BundleKey] = string(bundle)
+	var err error
 	switch {
-	case err != nil:
-		_, err = configMaps.Create(ctx, wanted, metav1.CreateOptions{FieldManager: fieldManager})
-	case !reflect.DeepEqual(live, wanted):
+	case live != nil && reflect.DeepEqual(live.Data, wanted.Data) &&
+		maps.Equal(live.Labels, wanted.Labels) && maps.Equal(live.Annotations, wanted.Annotations):
+	case live != nil && unchangeable(live.Immutable):
+		err = configMaps.Delete(ctx, live.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
+		})
+		if err == nil || apierrors.IsNotFound(err) {
+			fresh := metav1.ObjectMeta{Namespace: c.Namespace, Name: live.Name, Labels: wanted.Labels, Annotations: wanted.Annotations}
+			_, err = configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: fresh, Data: wanted.Data}, metav1.CreateOptions{FieldManager: fieldManager})
+		}
+	case live != nil:
 		_, err = configMaps.Update(ctx, wanted, metav1.UpdateOptions{FieldManager: fieldManager})
+	default:
+		_, err = configMaps.Create(ctx, wanted, metav1.CreateOptions{FieldManager: fieldManager})
 	}
 	if err != nil {
 		return fmt.Errorf("write ConfigMap %s: %w", BundleConfigMapName, err)
 	}
 	return nil
+}
+
+// bundleConfigMap renders the ConfigMap of the bundle over the existing one.
+func bundleConfigMap(live *corev1.ConfigMap, namespace string, result Result) *corev1.ConfigMap {
+	wanted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: BundleConfigMapName}}
+	if live != nil {
+		wanted = live.DeepCopy()
+	}
+	if wanted.Data == nil {
+		wanted.Data = map[string]string{}
+	}
+	dropForeign(wanted.Data, []string{BundleKey}, maxForeignData)
+	dropForeign(wanted.Annotations, []string{ownedAnnotation, sinceAnnotation, previousAnnotation}, maxForeignAnnotations)
+	setMeta(&wanted.ObjectMeta, BundleConfigMapName)
+	wanted.Data[BundleKey] = string(result.Bundle)
+	for key, value := range result.BundleNotes {
+		if value == "" {
+			delete(wanted.Annotations, key)
+		} else {
+			wanted.Annotations[key] = value
+		}
+	}
+	return wanted
 }
 
 func sameStatus(a, b Status) bool {

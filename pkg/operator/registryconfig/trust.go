@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/hostcerts"
 	"image.alauda.io/registry/pkg/operator/apply"
 )
 
@@ -39,6 +41,35 @@ func (c *Controller) keepCA(ctx context.Context, ref apply.Ref, ours func(*unstr
 		return fmt.Errorf("CA of %s: %w", ref, err)
 	}
 	return c.apply(ctx, kept)
+}
+
+// Trusted is the CA of our servers as kube-apiserver and the nodes get it now, by the object where it stands. An
+// object that does not exist, or does not lead to our servers, has none.
+func (c *Controller) Trusted() map[string][]byte {
+	found := map[string][]byte{}
+	add := func(ref apply.Ref, fields map[string]any, path ...string) {
+		text, _, err := unstructured.NestedString(fields, path...)
+		if pem, decodeErr := base64.StdEncoding.DecodeString(text); err == nil && decodeErr == nil && text != "" {
+			found[ref.String()] = pem
+		}
+	}
+	service := apply.Ref{Kind: "APIService", Name: apiServiceName}
+	if object := c.Applier.Cache.Get(service); object != nil && c.servedHere(object) {
+		add(service, object.Object, "spec", "caBundle")
+	}
+	if object := c.Applier.Cache.Get(lookupWebhook); object != nil {
+		webhooks, _, _ := unstructured.NestedSlice(object.Object, "webhooks")
+		for _, webhook := range webhooks {
+			if fields, _ := webhook.(map[string]any); c.asksHere(fields) {
+				add(lookupWebhook, fields, "clientConfig", "caBundle")
+			}
+		}
+	}
+	key, err := hostcerts.Key(c.Settings.InternalHost())
+	if pem, set := c.configMapData(registryv1.ConfigMapCertificates)[key]; err == nil && set {
+		found[c.inNamespace("ConfigMap", registryv1.ConfigMapCertificates).String()] = []byte(pem)
+	}
+	return found
 }
 
 func (c *Controller) encodedCA() string {
