@@ -127,6 +127,7 @@ var kinds = map[string]string{
 	"ServiceAccount": "serviceaccounts", "Service": "services", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims",
 	"Deployment": "deployments", "DaemonSet": "daemonsets", "CronJob": "cronjobs", "PodDisruptionBudget": "poddisruptionbudgets",
 	"Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
+	"ServiceMonitor": "servicemonitors", "PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules",
 	"NetworkPolicy": "networkpolicies", "APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
 	"FlowSchema": "flowschemas", "PriorityLevelConfiguration": "prioritylevelconfigurations",
 	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations",

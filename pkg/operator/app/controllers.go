@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
@@ -28,6 +25,7 @@ import (
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/certificates"
 	"image.alauda.io/registry/pkg/operator/loglevel"
+	monitors "image.alauda.io/registry/pkg/operator/monitoring"
 	"image.alauda.io/registry/pkg/operator/namespacepull"
 	"image.alauda.io/registry/pkg/operator/notify"
 	"image.alauda.io/registry/pkg/operator/pruner"
@@ -60,6 +58,8 @@ type controllers struct {
 	pullSecrets   *pullsecret.Controller
 	namespacePull *namespacepull.Controller
 	pullAdmission *pulladmission.Controller
+	monitoring    *monitors.Controller
+	streamTags    *monitors.StreamTags
 	configs       cache.SharedIndexInformer
 }
 
@@ -103,7 +103,9 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	if err := c.newCoreControllers(typed, applier, events); err != nil {
 		return nil, err
 	}
-	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := c.newMonitoring(typed, untyped, applier); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -174,6 +176,7 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 func (c *controllers) lookAgain(after time.Duration) {
 	c.config.EnqueueAfter(after)
 	c.pruner.EnqueueAfter(after)
+	c.monitoring.EnqueueAfter(after)
 }
 
 // startCaches fills the caches, on the leader and on a standby.
@@ -205,6 +208,8 @@ func (c *controllers) run(ctx context.Context) {
 	for _, start := range []func(context.Context){
 		c.config.Run,
 		c.pruner.Run,
+		c.monitoring.Run,
+		c.streamTags.Run,
 		func(ctx context.Context) { c.certificates.Run(ctx, 1) },
 		func(ctx context.Context) { c.pullSecrets.Run(ctx, pullWorkers) },
 		func(ctx context.Context) { c.namespacePull.Run(ctx, pullWorkers) },
@@ -213,10 +218,6 @@ func (c *controllers) run(ctx context.Context) {
 		group.Go(func() { start(ctx) })
 	}
 	group.Wait()
-}
-
-func (c *controllers) metricsHandler() http.Handler {
-	return promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second})
 }
 
 // servingPair is the pair of the metrics listener as it is in the cache.

@@ -64,7 +64,7 @@ type Queue[K comparable] = workqueue.TypedRateLimitingInterface[K]
 // NewQueue builds the rate limited queue of a controller; order may be nil, which is first in, first out.
 func NewQueue[K comparable](name string, clock clock.WithTicker, order workqueue.Queue[K]) Queue[K] {
 	ordered := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{Name: name, Clock: clock, Queue: order})
-	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{Clock: clock, Queue: ordered})
+	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{Name: name, Clock: clock, Queue: ordered})
 	return workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[K](minBackoff, maxBackoff),
 		workqueue.TypedRateLimitingQueueConfig[K]{Clock: clock, DelayingQueue: delaying})

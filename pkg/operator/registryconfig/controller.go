@@ -235,11 +235,9 @@ func (c *Controller) processOne(ctx context.Context) bool {
 		return false
 	}
 	defer c.queue.Done(key)
-	started := c.Clock.Now()
 	syncCtx, cancel := context.WithTimeout(ctx, syncTimeout)
 	again, err := c.Sync(syncCtx)
 	cancel()
-	c.Metrics.observe(c.Clock.Now().Sub(started), err)
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
 		c.queue.AddRateLimited(key)

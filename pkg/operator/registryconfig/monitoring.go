@@ -1,8 +1,6 @@
 package registryconfig
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
@@ -12,8 +10,6 @@ import (
 
 // Metrics are the figures of this controller. A nil value records nothing.
 type Metrics struct {
-	duration     *prometheus.HistogramVec
-	errors       *prometheus.CounterVec
 	condition    *prometheus.GaugeVec
 	storageType  *prometheus.GaugeVec
 	reconfigured prometheus.Counter
@@ -24,12 +20,6 @@ type Metrics struct {
 // NewMetrics registers the figures.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "image_registry_operator_sync_duration_seconds", Help: "Time of one sync.",
-		}, []string{"controller"}),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "image_registry_operator_sync_errors_total", Help: "Syncs that ended with an error.",
-		}, []string{"controller"}),
 		condition: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "image_registry_operator_condition", Help: "Conditions of Config cluster; the value is always 1.",
 		}, []string{"type", "status", "reason"}),
@@ -46,22 +36,12 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			Name: "image_registry_operator_drift_corrections_total", Help: "Objects that others had changed and that were put back.",
 		}, []string{"kind", "name"}),
 	}
-	for _, collector := range []prometheus.Collector{m.duration, m.errors, m.condition, m.storageType, m.reconfigured, m.expiry, m.drift} {
+	for _, collector := range []prometheus.Collector{m.condition, m.storageType, m.reconfigured, m.expiry, m.drift} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
-}
-
-func (m *Metrics) observe(took time.Duration, err error) {
-	if m == nil {
-		return
-	}
-	m.duration.WithLabelValues(controllerName).Observe(took.Seconds())
-	if err != nil {
-		m.errors.WithLabelValues(controllerName).Inc()
-	}
 }
 
 func (m *Metrics) storageChanged() {
