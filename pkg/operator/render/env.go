@@ -12,22 +12,11 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/storage"
 )
 
-// Scalar writes a value as a YAML scalar that reads back as the same string: the registry parses every
-// variable as YAML, so 0123, true or an empty text would arrive as something else.
-func Scalar(value string) string {
-	if value == "" {
-		return `""`
-	}
-	var back any
-	if err := yaml.Unmarshal([]byte(value), &back); err == nil {
-		if text, ok := back.(string); ok && text == value {
-			return value
-		}
-	}
-	return strconv.Quote(value)
-}
+// Scalar writes a value as a YAML scalar that the registry reads back as the same string.
+func Scalar(value string) string { return storage.Scalar(value) }
 
 // RegistryEnv is the environment of container registry, in a fixed order.
 func RegistryEnv(in Inputs) ([]corev1.EnvVar, error) {
@@ -55,6 +44,13 @@ func RegistryEnv(in Inputs) ([]corev1.EnvVar, error) {
 		add("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")
 	}
 	add("REGISTRY_ALAUDA_SERVER_ADDR", in.InternalHost())
+	if len(in.ExternalHosts) > 0 {
+		hosts, err := flow(in.ExternalHosts)
+		if err != nil {
+			return nil, fmt.Errorf("external hosts: %w", err)
+		}
+		add("REGISTRY_ALAUDA_SERVER_ADDITIONALHOSTS", hosts)
+	}
 	add("REGISTRY_ALAUDA_METRICS_ENABLED", "true")
 	add("REGISTRY_ALAUDA_QUOTA_ENABLED", "true")
 	add("REGISTRY_ALAUDA_AUTH_AUDIENCE", Scalar(TokenAudience(spec)))

@@ -46,10 +46,15 @@ func Decide(config *registryv1.Config, facts Facts) (Plan, error) {
 		return decideEmptyDir(config), nil
 	case len(set) == 0 || spec.PVC != nil:
 		return decidePVC(config, facts)
+	case spec.S3 != nil:
+		return decideS3(config, facts)
+	case spec.GCS != nil:
+		return decideGCS(config, facts)
+	case spec.Azure != nil:
+		return decideAzure(config, facts)
 	default:
-		return Plan{Exists: Existence{registryv1.ConditionUnknown, registryv1.ReasonUnknownError, set[0] + " storage is not available in this build"}},
-			fault.Permanentf(registryv1.ReasonUnsupportedStorage,
-				"spec.storage.%s is not available in this build of the operator; use pvc or emptyDir", set[0])
+		return refused(registryv1.ReasonUnsupportedStorage,
+			"spec.storage.%s is not supported; such a store is reached through spec.storage.s3 with regionEndpoint", set[0])
 	}
 }
 

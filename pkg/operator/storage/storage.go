@@ -1,7 +1,7 @@
 // Package storage decides where the registry keeps its blobs.
 //
 // In come spec.storage of Config/cluster and what the cluster says about it: the claim, the default
-// StorageClass, the wanted replicas. Out comes a Plan: the effective storage, the claim to create, the
+// StorageClass, the wanted replicas, the credentials and the CA of an object store. Out comes a Plan: the effective storage, the claim to create, the
 // volume and environment of the registry, the replicas and the rollout strategy that this storage allows,
 // what to write back into the spec, and the StorageExists condition. Decide is pure.
 //
@@ -13,6 +13,8 @@
 package storage
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
@@ -37,6 +39,12 @@ type Facts struct {
 	Claim *corev1.PersistentVolumeClaim
 	// HasDefaultClass says whether a StorageClass is the cluster's default.
 	HasDefaultClass bool
+	// Namespace is the one of the operands, for messages.
+	Namespace string
+	// User is the data of Secret image-registry-private-configuration-user, nil when it does not exist.
+	User map[string][]byte
+	// StorageCA is the data of the ConfigMap with the CA of the store, nil when it does not exist.
+	StorageCA map[string]string
 }
 
 // Plan is the decision.
@@ -49,6 +57,8 @@ type Plan struct {
 	Env []corev1.EnvVar
 	// Volume is mounted at MountPath; nil for object stores.
 	Volume *corev1.VolumeSource
+	// Object is nil for volumes.
+	Object *ObjectStore
 	// Replicas is what the registry gets, ReplicasReason says why.
 	Replicas       int32
 	ReplicasReason string
@@ -104,11 +114,15 @@ func Identity(s *registryv1.StorageSpec) string {
 	case s.PVC != nil:
 		return "PVC/" + s.PVC.Claim
 	case s.S3 != nil:
-		place := s.S3.RegionEndpoint
+		place := strings.TrimRight(s.S3.RegionEndpoint, "/")
 		if place == "" {
 			place = s.S3.Region
 		}
-		return "S3/" + place + "/" + s.S3.Bucket + "/" + s.S3.RootDirectory
+		return "S3/" + place + "/" + s.S3.Bucket + "/" + cleanRoot(s.S3.RootDirectory)
+	case s.GCS != nil:
+		return "GCS/" + s.GCS.Bucket + "/" + cleanRoot(s.GCS.RootDirectory)
+	case s.Azure != nil:
+		return "Azure/" + azureRealms[s.Azure.CloudName] + "/" + s.Azure.AccountName + "/" + s.Azure.Container + "/" + cleanRoot(s.Azure.RootDirectory)
 	default:
 		return ""
 	}
