@@ -128,7 +128,7 @@ var kinds = map[string]string{
 	"Deployment": "deployments", "DaemonSet": "daemonsets", "CronJob": "cronjobs", "PodDisruptionBudget": "poddisruptionbudgets",
 	"Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
 	"ServiceMonitor": "servicemonitors", "PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules",
-	"NetworkPolicy": "networkpolicies", "APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
+	"NetworkPolicy": "networkpolicies", "Ingress": "ingresses", "APIService": "apiservices", "CustomResourceDefinition": "customresourcedefinitions",
 	"FlowSchema": "flowschemas", "PriorityLevelConfiguration": "prioritylevelconfigurations",
 	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
 	"ValidatingAdmissionPolicy":    "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",

@@ -88,6 +88,7 @@ func (o *Options) ReadEnvironment(env func(string) (string, bool), readFile func
 	}
 	o.Settings.Proxy = registryv1.ProxySpec{HTTP: get("HTTP_PROXY", ""), HTTPS: get("HTTPS_PROXY", ""), NoProxy: get("NO_PROXY", "")}
 	o.Settings.ClusterDomain = clusterDomain(get("CLUSTER_DOMAIN", ""), readFile)
+	o.Settings.IngressDomain = get("INGRESS_DOMAIN", "")
 	o.Identity = get("POD_NAME", hostname())
 
 	var err error

@@ -34,6 +34,7 @@ func Kinds() []Kind {
 		kind("apps", "v1", "Deployment", "deployments", true, true),
 		kind("apps", "v1", "DaemonSet", "daemonsets", true, true),
 		kind("batch", "v1", "CronJob", "cronjobs", true, false),
+		kind("networking.k8s.io", "v1", "Ingress", "ingresses", true, false),
 		kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true, false),
 		kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true, false),
 		kind(rbac, "v1", "Role", "roles", true, false),

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	networkinglisters "k8s.io/client-go/listers/networking/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
@@ -93,6 +94,7 @@ type Controller struct {
 	secrets    corelisters.SecretNamespaceLister
 	services   corelisters.ServiceNamespaceLister
 	configMaps corelisters.ConfigMapNamespaceLister
+	ingresses  networkinglisters.IngressNamespaceLister
 	synced     []cache.InformerSynced
 	queue      workqueue.TypedRateLimitingInterface[string]
 
@@ -109,12 +111,13 @@ func New(o Options) (*Controller, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	core := o.Namespaced.Core().V1()
+	core, ingresses := o.Namespaced.Core().V1(), o.Namespaced.Networking().V1().Ingresses()
 	c := &Controller{
 		Options:    o,
 		secrets:    core.Secrets().Lister().Secrets(o.Namespace),
 		services:   core.Services().Lister().Services(o.Namespace),
 		configMaps: core.ConfigMaps().Lister().ConfigMaps(o.Namespace),
+		ingresses:  ingresses.Lister().Ingresses(o.Namespace),
 		told:       map[Event]time.Time{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
@@ -128,6 +131,7 @@ func New(o Options) (*Controller, error) {
 		{core.Services().Informer(), []string{registryService, apiServerService}},
 		{core.ConfigMaps().Informer(), []string{BundleConfigMapName}},
 		{o.Configs, []string{configName}},
+		{ingresses.Informer(), nil},
 	}
 	for _, w := range watched {
 		registration, err := w.informer.AddEventHandler(c.handler(w.names))
@@ -139,7 +143,8 @@ func New(o Options) (*Controller, error) {
 	return c, nil
 }
 
-// handler enqueues the one key for events of the named objects.
+// handler enqueues the one key for events of the named objects, of all objects if none is named, and of the
+// Secrets of routes.
 func (c *Controller) handler(names []string) cache.ResourceEventHandler {
 	wanted := map[string]bool{}
 	for _, name := range names {
@@ -148,7 +153,7 @@ func (c *Controller) handler(names []string) cache.ResourceEventHandler {
 	return cache.FilteringResourceEventHandler{
 		FilterFunc: func(obj any) bool {
 			key, err := cache.DeletionHandlingObjectToName(obj)
-			return err == nil && wanted[key.Name]
+			return err == nil && (len(names) == 0 || wanted[key.Name] || isRouteSecret(key.Name))
 		},
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { c.Enqueue() },
@@ -251,9 +256,16 @@ func (c *Controller) gather() (Input, error) {
 	if in.CASecret, err = c.secret(CASecretName); err != nil {
 		return in, err
 	}
-	for _, spec := range leafSpecs() {
+	config, _ := object.(*imageregistryv1.Config)
+	if in.Routes, err = c.routeSpecs(config); err != nil {
+		return in, err
+	}
+	for _, spec := range in.specs() {
 		if in.Leaves[spec.secret], err = c.secret(spec.secret); err != nil {
 			return in, err
+		}
+		if spec.service == "" {
+			continue
 		}
 		service, err := c.services.Get(spec.service)
 		switch {

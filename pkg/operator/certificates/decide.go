@@ -28,6 +28,8 @@ type Input struct {
 	// CASecret and Leaves are the live Secrets; a missing one is nil.
 	CASecret *corev1.Secret
 	Leaves   map[string]*corev1.Secret
+	// Routes are the certificates of exposed hosts.
+	Routes []leafSpec
 	// ClusterIPs holds the addresses of each Service that exists, by name.
 	ClusterIPs map[string][]string
 	// Published is the ConfigMap with the bundle as clients can read it now; nil if it does not exist.
@@ -97,7 +99,7 @@ func Decide(in Input) Result {
 			out.CA = ca.secret(in)
 		}
 	}
-	for _, spec := range leafSpecs() {
+	for _, spec := range in.specs() {
 		leaf := decideLeaf(in, spec, ca, trusted, &out)
 		out.Leaves = append(out.Leaves, leaf)
 		if leaf.cert != nil {

@@ -22,6 +22,10 @@ type leafSpec struct {
 	addresses bool
 	loopback  bool
 	extraDNS  func(namespace string) []string
+	// host is the external host of a route, the only name of its certificate.
+	host string
+	// obsolete: the Secret belongs to a route that is gone.
+	obsolete bool
 }
 
 // leafSpecs is the table of serving certificates.
@@ -37,6 +41,9 @@ func leafSpecs() []leafSpec {
 // names returns what the leaf must be valid for. known tells whether the addresses are: a Service that
 // does not exist has none yet, or had some that the certificate may keep.
 func (s leafSpec) names(in Input) (names sans, known bool) {
+	if s.host != "" {
+		return sans{dns: []string{s.host}}, true
+	}
 	base := s.service
 	names.dns = []string{
 		base,
@@ -96,6 +103,12 @@ func decideLeaf(in Input, spec leafSpec, ca *authority, trusted []*x509.Certific
 	result := LeafResult{Name: spec.secret, Action: Keep}
 	if live != nil && !owned(live) {
 		result.cert = inspectSupplied(in, spec, live, trusted, out)
+		return result
+	}
+	if spec.obsolete {
+		if live != nil {
+			result.Action, result.Reason = Delete, "its route is gone"
+		}
 		return result
 	}
 	_, serviceExists := in.ClusterIPs[spec.service]

@@ -52,14 +52,21 @@ func newSigner(now time.Time, life time.Duration) (*pair, error) {
 	return sign(template, nil)
 }
 
+// maxCommonName is the bound of RFC 5280, appendix A.1.
+const maxCommonName = 64
+
 // newLeaf draws a serving certificate for names, signed by signer. It never outlives its signer.
 func newLeaf(signer *pair, names sans, now time.Time, life time.Duration) (*pair, error) {
 	notAfter := now.Add(life)
 	if notAfter.After(signer.cert.NotAfter) {
 		notAfter = signer.cert.NotAfter
 	}
+	common := names.dns[0]
+	if len(common) > maxCommonName {
+		common = "" // clients read the names, and some refuse a certificate with a longer common name
+	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: names.dns[0]},
+		Subject:               pkix.Name{CommonName: common},
 		NotBefore:             now.Add(-backdate(life)),
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,

@@ -32,7 +32,7 @@ func suppliedAuthority(in Input, out *Result) *authority {
 // suppliedRoots are the authorities beside supplied Secrets: clients of the bundle meet their leaves.
 func suppliedRoots(in Input, out *Result) []*x509.Certificate {
 	secrets := []*corev1.Secret{in.CASecret}
-	for _, spec := range leafSpecs() {
+	for _, spec := range in.specs() {
 		secrets = append(secrets, in.Leaves[spec.secret])
 	}
 	var roots []*x509.Certificate
@@ -59,6 +59,9 @@ func suppliedRoots(in Input, out *Result) []*x509.Certificate {
 // inspectSupplied reports about a Secret of the administrator without ever changing it. trusted are the
 // certificates of the bundle, empty if there is none.
 func inspectSupplied(in Input, spec leafSpec, live *corev1.Secret, trusted []*x509.Certificate, out *Result) *x509.Certificate {
+	if spec.host != "" {
+		return inspectRoute(in, spec, live, out)
+	}
 	const reason = imageregistryv1.ReasonInvalidServingCertificate
 	supplied, err := parsePair(live.Data[certKey], live.Data[privateKey])
 	if err != nil {

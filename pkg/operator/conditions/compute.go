@@ -2,6 +2,7 @@ package conditions
 
 import (
 	"sort"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -126,9 +127,9 @@ func pullSecretVerdict(p PullSecrets) verdict {
 	}
 }
 
-func ingressVerdict(routes string) verdict {
-	if routes != "" {
-		return yes(registryv1.ReasonRouteDegraded, "%s", routes)
+func ingressVerdict(problems []string) verdict {
+	if len(problems) > 0 {
+		return yes(registryv1.ReasonRouteDegraded, "%s", strings.Join(problems, "\n"))
 	}
 	return no(registryv1.ReasonAsExpected, "")
 }

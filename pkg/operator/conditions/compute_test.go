@@ -95,7 +95,7 @@ func TestTopConditions(t *testing.T) {
 		{"bad supplied certificate", func(in *Input) { in.Certificates.Problem = &fault.Permanent{Reason: "InvalidServingCertificate"} }, "True/Ready", "False/Ready", "True/InvalidServingCertificate"},
 		{"node trust fails", func(in *Input) { in.NodeTrust.FailingSince = now.Add(-3 * time.Minute) }, "True/Ready", "False/Ready", "True/NodeCASyncError"},
 		{"pull secrets fail", func(in *Input) { in.PullSecrets.Degraded = true }, "True/Ready", "False/Ready", "True/PullSecretSyncError"},
-		{"routes", func(in *Input) { in.Routes = "x" }, "True/Ready", "False/Ready", "True/RouteDegraded"},
+		{"routes", func(in *Input) { in.Routes = []string{"x", "y"} }, "True/Ready", "False/Ready", "True/RouteDegraded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in := healthy()

@@ -46,8 +46,8 @@ type Input struct {
 	// Certificates and NodeTrust tell of their controllers, PullSecrets of the pull secrets.
 	Certificates, NodeTrust Controller
 	PullSecrets             PullSecrets
-	// Routes says what is wrong with the exposure, empty if nothing is.
-	Routes string
+	// Routes are what is wrong with the exposure, one sentence each.
+	Routes []string
 	// PrivilegedForbidden tells that the namespace does not admit the agents of the nodes.
 	PrivilegedForbidden bool
 }

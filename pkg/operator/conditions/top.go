@@ -160,7 +160,9 @@ func degradedVerdict(in Input) verdict {
 	add(old(in.Certificates), yes(registryv1.ReasonCertificatesSyncError, "certificates: %s", in.Certificates.Message))
 	add(old(in.NodeTrust), yes(registryv1.ReasonNodeCASyncError, "node-ca: %s", in.NodeTrust.Message))
 	add(in.PullSecrets.Degraded, yes(registryv1.ReasonPullSecretSyncError, "pull secrets: %s", in.PullSecrets.Message))
-	add(in.Routes != "", yes(registryv1.ReasonRouteDegraded, "ingress: %s", in.Routes))
+	for _, problem := range in.Routes {
+		add(true, yes(registryv1.ReasonRouteDegraded, "ingress: %s", problem))
+	}
 	add(true, no(registryv1.ReasonAsExpected, "everything is as expected"))
 	return withOthers(rules)
 }

@@ -7,6 +7,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/ingress"
 	"image.alauda.io/registry/pkg/operator/render"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
@@ -18,6 +19,8 @@ type outcome struct {
 	// nodeErr is the fault of the node trust, which has a condition of its own.
 	nodeErr error
 	storage storage.Existence
+	// exposure is nil unless the sync came to the Ingresses.
+	exposure *exposure
 	// plan is nil unless the storage was decided and applied.
 	plan    *storage.Plan
 	removal removal
@@ -40,7 +43,10 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	p.add(err)
 	c.together(ctx, p, granted.identities)
 
+	exposed, err := c.planExposure(config)
+	planned := p.add(err)
 	in, err := c.observe(ctx, config)
+	in.Routes, in.ExternalHosts = exposed.Routes, ingress.Hosts(exposed.Routes)
 	d := deployments{in: in, observed: p.add(err)}
 	d.stored = d.observed && p.add(c.decideStorage(config, &d, &out))
 	c.together(ctx, p, c.dependencies(p, d))
@@ -61,6 +67,9 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	p.add(waiting)
 	if d.stored {
 		p.add(c.writeBack(ctx, config, storage.WriteBackFor(config.Spec.Storage, out.plan.Effective)))
+	}
+	if planned {
+		out.exposure = c.expose(ctx, p, exposed)
 	}
 	p.add(c.registerAPI(ctx))
 	p.add(c.registerLookup(ctx, config))

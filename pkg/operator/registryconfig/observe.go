@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	networkinglisters "k8s.io/client-go/listers/networking/v1"
 	storagelisters "k8s.io/client-go/listers/storage/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -37,7 +38,10 @@ type listers struct {
 	nodes      corelisters.NodeLister
 	namespaces corelisters.NamespaceLister
 	classes    storagelisters.StorageClassLister
-	informers  []cache.SharedIndexInformer
+	// ingresses are all of the namespace, other people's too.
+	ingresses      networkinglisters.IngressNamespaceLister
+	ingressClasses networkinglisters.IngressClassLister
+	informers      []cache.SharedIndexInformer
 }
 
 func newListers(o Options) listers {
@@ -45,6 +49,8 @@ func newListers(o Options) listers {
 	cluster := o.Cluster.Core().V1()
 	discovery := o.Namespaced.Discovery().V1().EndpointSlices()
 	classes := o.Cluster.Storage().V1().StorageClasses()
+	ingresses := o.Namespaced.Networking().V1().Ingresses()
+	ingressClasses := o.Cluster.Networking().V1().IngressClasses()
 	return listers{
 		secrets:    core.Secrets().Lister().Secrets(ns),
 		configMaps: core.ConfigMaps().Lister().ConfigMaps(ns),
@@ -53,10 +59,12 @@ func newListers(o Options) listers {
 		nodes:      cluster.Nodes().Lister(),
 		namespaces: cluster.Namespaces().Lister(),
 		classes:    classes.Lister(),
+		ingresses:  ingresses.Lister().Ingresses(ns), ingressClasses: ingressClasses.Lister(),
 		// Nodes and Namespaces have handlers of their own, because most of their events mean nothing here.
 		informers: []cache.SharedIndexInformer{
 			core.Secrets().Informer(), core.ConfigMaps().Informer(), core.Services().Informer(),
 			core.PersistentVolumeClaims().Informer(), discovery.Informer(), classes.Informer(),
+			ingresses.Informer(), ingressClasses.Informer(),
 		},
 	}
 }

@@ -54,6 +54,7 @@ func (c *Controller) stages(config *registryv1.Config) []stage {
 	}
 	const api, registry = registryv1.ImageAPIName, registryv1.RegistryName
 	return []stage{
+		{"the Ingresses", func(ctx context.Context) (bool, error) { return true, c.askToRemoveIngresses(ctx, config) }},
 		{lookupWebhook.String(), c.removeLookup},
 		{"APIService " + apiServiceName, c.removeAPI},
 		deleted("Deployment image-api-server", inNS("Deployment", api)),
@@ -82,6 +83,7 @@ func (c *Controller) stages(config *registryv1.Config) []stage {
 		deleted("what belongs to node-ca",
 			inNS("DaemonSet", registryv1.NodeCAName), inNS("ServiceAccount", registryv1.NodeCAName),
 			inNS("ConfigMap", registryv1.ConfigMapNodeCAConfig, registryv1.ConfigMapCertificates, registryv1.ConfigMapPublic)),
+		{"every Ingress", func(ctx context.Context) (bool, error) { return c.removeIngresses(ctx, config) }},
 		{"the storage", func(ctx context.Context) (bool, error) { return c.removeStorage(ctx, config) }},
 	}
 }

@@ -22,9 +22,6 @@ import (
 // pullSecretsInterval is the shortest time between two writes of the numbers of pull secrets.
 const pullSecretsInterval = 30 * time.Second
 
-// exposure says honestly what this build does not do.
-const exposure = "spec.defaultRoute and spec.routes have no effect: exposure through Ingress is not available in this build of the operator"
-
 // workloads are what the status counts and remembers.
 type workloads struct {
 	registry, apiServer *appsv1.Deployment
@@ -130,8 +127,11 @@ func (c *Controller) conditionInput(config *registryv1.Config, out outcome, clas
 	if out.nodeErr != nil {
 		in.NodeTrust = conditions.Controller{FailingSince: c.memory.nodeFailingSince, Message: out.nodeErr.Error()}
 	}
-	if in.State == registryv1.Managed && (config.Spec.DefaultRoute || len(config.Spec.Routes) > 0) {
-		in.Routes = exposure
+	if in.State == registryv1.Managed {
+		if out.exposure == nil {
+			out.exposure = previousExposure(config)
+		}
+		in.Routes = out.exposure.problems
 	}
 	if in.State == registryv1.Unmanaged {
 		in.Storage = previousExistence(config.Status.Conditions)

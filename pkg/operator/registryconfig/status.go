@@ -27,6 +27,9 @@ func (c *Controller) status(config *registryv1.Config, out outcome, classes faul
 	status.Certificates = out.certificates.NotAfter
 	status.Generations = generations(w)
 	status.LastPrune = c.lastPrune()
+	if out.exposure != nil {
+		status.ExternalRegistryHostnames = out.exposure.hosts
+	}
 	c.countPullSecrets(&status, out.pullSecrets.Count)
 	switch {
 	case out.removal.done:

@@ -80,7 +80,10 @@ func (c *Controller) keepTrust(ctx context.Context, config *registryv1.Config) o
 		}
 	}
 	in, err := c.observe(ctx, config)
-	if p.add(err) {
+	var routesErr error
+	in.Routes, routesErr = c.existingRoutes()
+	in.ExternalHosts = config.Status.ExternalRegistryHostnames
+	if p.add(err) && p.add(routesErr) {
 		c.trust(in, one)
 		public, err := render.PublicConfigMap(in)
 		one("", "", public, err)

@@ -146,13 +146,21 @@ func apiServerSettings(in Inputs) (map[string]any, error) {
 	if in.HasPullSecret {
 		imports["credentialsSecret"] = registryv1.SecretInstallationPull
 	}
-	return map[string]any{
+	settings := map[string]any{
 		"apiVersion":               configv1.APIVersion,
 		"kind":                     configv1.Kind,
 		"internalRegistryHostname": in.InternalHost(),
 		"imageImport":              imports,
 		"imageLookup":              map[string]any{"enabled": ImageLookup(in.Config.Spec)},
-	}, nil
+	}
+	if len(in.ExternalHosts) > 0 {
+		hosts := make([]any, len(in.ExternalHosts))
+		for i, host := range in.ExternalHosts {
+			hosts[i] = host
+		}
+		settings["externalRegistryHostnames"] = hosts
+	}
+	return settings, nil
 }
 
 func importMode(spec registryv1.ImageAPISpec) string {

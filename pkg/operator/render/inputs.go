@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/ingress"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
 
@@ -17,6 +18,8 @@ type Settings struct {
 	Namespace string
 	// ClusterDomain is the DNS suffix of the cluster, such as cluster.local.
 	ClusterDomain string
+	// IngressDomain is the domain of generated external host names; empty means that of the cluster.
+	IngressDomain string
 	// Images of the operands.
 	Images Images
 	// Version is written on every workload and into status.version.
@@ -68,6 +71,9 @@ type Inputs struct {
 	Runtimes []string
 	// Zones says whether some node carries a zone label.
 	Zones bool
+	// Routes are the Ingresses, and ExternalHosts their hosts in the order of the status.
+	Routes        []ingress.Route
+	ExternalHosts []string
 	// HasPullSecret says whether Secret installation-pull-secrets exists.
 	HasPullSecret bool
 }

@@ -88,7 +88,26 @@ func Certificates(in Inputs, now time.Time) (map[string]string, []string, error)
 		}
 		data[key] = in.Bundle
 	}
+	if err := in.trustRoutes(data); err != nil {
+		return nil, skipped, err
+	}
 	return data, skipped, nil
+}
+
+// trustRoutes adds the hosts whose certificates the operator issues. What the user trusts for such a host, as
+// the CA of a proxy in front of the controller, stays beside it.
+func (in Inputs) trustRoutes(data map[string]string) error {
+	for _, route := range in.Routes {
+		if !route.Issued() {
+			continue
+		}
+		key, err := hostcerts.Key(route.Host)
+		if err != nil {
+			return fmt.Errorf("certificate key of route %s: %w", route.Name, err)
+		}
+		data[key] = in.Bundle + data[key]
+	}
+	return nil
 }
 
 // registries are the registry's own hosts with port, sorted.
@@ -156,7 +175,7 @@ func hostIP(ips []string) string {
 func PublicConfigMap(in Inputs) (*unstructured.Unstructured, error) {
 	return in.configMap(registryv1.ConfigMapPublic, "access", map[string]string{
 		"internalRegistryHostname":  in.InternalHost(),
-		"externalRegistryHostnames": "",
+		"externalRegistryHostnames": strings.Join(in.ExternalHosts, "\n"),
 		"ca.crt":                    in.Bundle,
 	})
 }
