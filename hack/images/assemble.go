@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -23,6 +24,7 @@ func labels(image imageSettings, s stamp) map[string]string {
 	if s.Commit != "" {
 		labels["org.opencontainers.image.revision"] = s.Commit
 	}
+	maps.Copy(labels, image.Labels)
 	return labels
 }
 
@@ -41,6 +43,9 @@ func assemble(image imageSettings, p platform, s stamp, layers []v1.Layer) (v1.I
 			WorkingDir: "/",
 			Labels:     labels(image, s),
 		},
+	}
+	if image.contentOnly() {
+		config.Config = v1.Config{Labels: config.Config.Labels}
 	}
 	configured, err := mutate.ConfigFile(base, config)
 	if err != nil {

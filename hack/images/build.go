@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,12 +121,16 @@ func (b *builder) run(ctx context.Context, images []imageSettings) error {
 	if len(images) == 0 {
 		return nil
 	}
+	programs := slices.DeleteFunc(slices.Clone(images), imageSettings.contentOnly)
 	for _, p := range b.platforms {
+		if len(programs) == 0 {
+			break
+		}
 		start := time.Now()
-		if err := b.compiler.compile(ctx, p, images); err != nil {
+		if err := b.compiler.compile(ctx, p, programs); err != nil {
 			return err
 		}
-		fmt.Fprintf(b.log, "compiled %d binaries for %s in %s\n", len(images), p, time.Since(start).Round(100*time.Millisecond))
+		fmt.Fprintf(b.log, "compiled %d binaries for %s in %s\n", len(programs), p, time.Since(start).Round(100*time.Millisecond))
 	}
 	if err := os.MkdirAll(filepath.Join(b.options.Out, "images"), 0o755); err != nil {
 		return err
@@ -174,23 +179,39 @@ func (b *builder) image(image imageSettings) error {
 }
 
 func (b *builder) assemble(image imageSettings) (v1.ImageIndex, []platformImage, error) {
-	base, err := newLayer(baseEntries(image, b.caBundle))
-	if err != nil {
-		return nil, nil, err
-	}
-	var images []platformImage
-	for _, p := range b.platforms {
-		product, err := newLayer(productEntries(b.options.Root, image, b.compiler.binary(p, image)))
+	var shared []v1.Layer
+	if !image.contentOnly() {
+		base, err := newLayer(baseEntries(image, b.caBundle))
 		if err != nil {
 			return nil, nil, err
 		}
-		built, err := assemble(image, p, b.compiler.stamp, []v1.Layer{base, product})
+		shared = append(shared, base)
+	}
+	var images []platformImage
+	for _, p := range b.platforms {
+		entries, err := b.entries(image, p)
+		if err != nil {
+			return nil, nil, err
+		}
+		product, err := newLayer(entries)
+		if err != nil {
+			return nil, nil, err
+		}
+		built, err := assemble(image, p, b.compiler.stamp, append(slices.Clone(shared), product))
 		if err != nil {
 			return nil, nil, err
 		}
 		images = append(images, platformImage{p, built})
 	}
 	return assembleIndex(images), images, nil
+}
+
+// entries are what only this image has.
+func (b *builder) entries(image imageSettings, p platform) ([]entry, error) {
+	if image.contentOnly() {
+		return contentEntries(b.options.Root, image)
+	}
+	return productEntries(b.options.Root, image, b.compiler.binary(p, image)), nil
 }
 
 // inputKey is a digest over everything that decides about the results.
@@ -206,7 +227,12 @@ func (b *builder) inputKey(image imageSettings) (string, error) {
 	}
 	for _, p := range b.platforms {
 		fmt.Fprintln(sum, p)
-		for _, e := range productEntries(b.options.Root, image, b.compiler.binary(p, image)) {
+		entries, err := b.entries(image, p)
+		if err != nil {
+			return "", err
+		}
+		for _, e := range entries {
+			fmt.Fprintln(sum, e.path)
 			file, err := os.Open(e.source)
 			if err != nil {
 				return "", err

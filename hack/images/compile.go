@@ -85,6 +85,10 @@ func (c compiler) compile(ctx context.Context, p platform, images []imageSetting
 // splitMissing separates the images whose package exists from those that have no source yet.
 func splitMissing(root string, images []imageSettings) (present []imageSettings, missing []string) {
 	for _, image := range images {
+		if image.contentOnly() {
+			present = append(present, image) // a missing folder is an error of its own
+			continue
+		}
 		if found, _ := filepath.Glob(filepath.Join(root, image.Package, "*.go")); len(found) > 0 {
 			present = append(present, image)
 		} else {

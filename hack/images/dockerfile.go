@@ -44,6 +44,19 @@ USER {{.Image.User}}
 ENTRYPOINT [{{quoted .Image.Entrypoint}}]
 `))
 
+// contentTemplate is that of images without program.
+var contentTemplate = template.Must(template.New("Dockerfile").Parse(
+	`# Rendered from images/images.yaml by: go run ./hack/images dockerfiles
+# Build from the root of the repository: docker build -f images/{{.Image.Name}}/Dockerfile .
+FROM scratch
+ARG VERSION=v0.0.0-dev
+ARG COMMIT=
+{{- range .Image.Content}}
+COPY {{.Source}} {{.Path}}
+{{- end}}
+LABEL {{.Labels}}
+`))
+
 func quoted(s string) string { return fmt.Sprintf("%q", s) }
 
 // templateImage adds to the settings what the template needs.
@@ -63,7 +76,11 @@ func renderDockerfile(image imageSettings) ([]byte, error) {
 		names[i] = name + "=" + quoted(values[name])
 	}
 	var out bytes.Buffer
-	err := dockerfileTemplate.Execute(&out, map[string]any{
+	render := dockerfileTemplate
+	if image.contentOnly() {
+		render = contentTemplate
+	}
+	err := render.Execute(&out, map[string]any{
 		"Image":        templateImage{image, image.entrypoint()},
 		"Labels":       strings.Join(names, " \\\n      "),
 		"Passwd":       shellLines(passwd),

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -59,6 +60,26 @@ func productEntries(root string, image imageSettings, binary string) []entry {
 		entries = append(entries, entry{path: file.Path, mode: 0o644, source: filepath.Join(root, file.Source)})
 	}
 	return entries
+}
+
+// contentEntries are the files below the folders of an image without program.
+func contentEntries(root string, image imageSettings) ([]entry, error) {
+	var entries []entry
+	for _, folder := range image.Content {
+		source := filepath.Join(root, folder.Source)
+		err := filepath.WalkDir(source, func(file string, found fs.DirEntry, err error) error {
+			if err != nil || found.IsDir() {
+				return err
+			}
+			below, err := filepath.Rel(source, file)
+			entries = append(entries, entry{path: path.Join(folder.Path, filepath.ToSlash(below)), mode: 0o644, source: file})
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", image.Name, err)
+		}
+	}
+	return entries, nil
 }
 
 // newLayer makes a compressed layer. Its compressed form is kept in memory, because it is needed for

@@ -25,6 +25,9 @@ type imageSettings struct {
 	CABundle    bool        `json:"caBundle,omitempty"`
 	Files       []fileEntry `json:"files,omitempty"`
 	Sample      bool        `json:"sample,omitempty"`
+	// Content are folders of the repository; an image that has them holds nothing else.
+	Content []fileEntry       `json:"content,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
 }
 
 // fileEntry is a file of the repository that an image ships.
@@ -34,6 +37,9 @@ type fileEntry struct {
 }
 
 func (s imageSettings) entrypoint() string { return "/usr/bin/" + s.Binary }
+
+// contentOnly says whether the image carries files for others to read and no program.
+func (s imageSettings) contentOnly() bool { return len(s.Content) > 0 }
 
 // loadSettings reads and checks the table of images.
 func loadSettings(root string) ([]imageSettings, error) {
@@ -54,7 +60,7 @@ func parseSettings(data []byte) ([]imageSettings, error) {
 	seen := map[string]bool{}
 	for i := range table.Images {
 		image := &table.Images[i]
-		if image.Binary == "" {
+		if image.Binary == "" && !image.contentOnly() {
 			image.Binary = image.Name
 		}
 		if err := image.validate(); err != nil {
@@ -74,9 +80,13 @@ var (
 )
 
 func (s imageSettings) validate() error {
-	switch {
-	case !namePattern.MatchString(s.Name):
+	if !namePattern.MatchString(s.Name) {
 		return fmt.Errorf("the name is not a repository name")
+	}
+	if s.contentOnly() {
+		return s.validateContent()
+	}
+	switch {
 	case !namePattern.MatchString(s.Binary):
 		return fmt.Errorf("the binary %q is not a file name", s.Binary)
 	case !strings.HasPrefix(s.Package, "./") || path.Base(s.Package) != s.Binary:
@@ -87,9 +97,31 @@ func (s imageSettings) validate() error {
 		return fmt.Errorf("the description is missing")
 	}
 	for _, file := range s.Files {
-		if !path.IsAbs(file.Path) || path.Clean(file.Path) != file.Path || !filepath.IsLocal(file.Source) {
-			return fmt.Errorf("the file %q from %q is not an absolute path from a path inside the repository", file.Path, file.Source)
+		if err := file.validate(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (s imageSettings) validateContent() error {
+	if s.Binary != "" || s.Package != "" || s.User != "" || s.CABundle || len(s.Files) > 0 {
+		return fmt.Errorf("an image with content has no program, user, files or certificates")
+	}
+	if s.Description == "" {
+		return fmt.Errorf("the description is missing")
+	}
+	for _, folder := range s.Content {
+		if err := folder.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f fileEntry) validate() error {
+	if !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || !filepath.IsLocal(f.Source) {
+		return fmt.Errorf("the file %q from %q is not an absolute path from a path inside the repository", f.Path, f.Source)
 	}
 	return nil
 }
