@@ -17,7 +17,7 @@ import (
 // newMonitoring makes what lets others watch the registry.
 func (c *controllers) newMonitoring(typed versioned.Interface, untyped dynamic.Interface, applier *apply.Applier) error {
 	var err error
-	c.monitoring, err = monitors.New(monitoring.Options{
+	c.monitoring, err = monitors.New(monitors.Options{
 		Dynamic: untyped, Applier: applier, Configs: c.configs, Settings: c.o.Settings,
 	})
 	if err != nil {
