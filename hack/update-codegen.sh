@@ -1,6 +1,6 @@
 #!/bin/bash
 # Writes all generated code and the custom resource definitions: deep copies, conversions, OpenAPI
-# definitions, the client module, and the YAML below manifests/.
+# definitions, the client module, the YAML below manifests/, and the bundle and catalog made of it.
 #
 #   hack/update-codegen.sh [--check]
 #
@@ -134,9 +134,14 @@ definitions() {
   done
 }
 
+# bundle: what the lifecycle manager installs, from the manifests and the definitions made above
+bundle() {
+  (cd "$root" && go run -trimpath ./hack/bundle >/dev/null)
+}
+
 # Everything that a generator reads or writes, twice: as it is, and as it should be.
 copy() {
-  local tree=(go.mod go.sum go.work hack/boilerplate.go.txt hack/codegen staging pkg manifests)
+  local tree=(go.mod go.sum go.work hack/boilerplate.go.txt hack/bundle hack/codegen staging pkg manifests)
   [ -f "$repo/go.work.sum" ] && tree+=(go.work.sum)
   mkdir "$work/is"
   tar -C "$repo" -cf - "${tree[@]}" | tar -C "$work/is" -xf -
@@ -177,6 +182,7 @@ openapi pkg/imageapiserver/openapi "${library[@]}" image.alauda.io/api/image/v1
 openapi hack/codegen/openapi image.alauda.io/api/imageregistry/v1
 clients
 definitions
+bundle
 
 if $check; then
   stale=$(differences)
