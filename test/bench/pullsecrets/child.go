@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/logging"
+	"image.alauda.io/registry/pkg/operator/app"
+	"image.alauda.io/registry/pkg/operator/render"
+)
+
+// childVariable names the kubeconfig of a process that runs the operator instead of the measurement.
+const childVariable = "PULLSECRETS_OPERATOR_KUBECONFIG"
+
+// child is the operator, as its binary would run it.
+func child() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	logger := logging.Setup(registryv1.OperatorName, 2)
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv(childVariable))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	o := app.DefaultOptions()
+	o.MetricsAddress, o.HealthAddress, o.LeaderElect = "127.0.0.1:0", "127.0.0.1:0", false
+	o.Settings = render.Settings{
+		Namespace: registryv1.DefaultNamespace, ClusterDomain: "cluster.local", Version: "v0.0.0",
+		Images: render.Images{Registry: "r:1", APIServer: "a:1", NodeCA: "n:1", Pruner: "p:1"},
+	}
+	if err := app.RunWith(ctx, o, config, logger.SetVerbosity); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// operator is the child process.
+type operator struct {
+	cmd *exec.Cmd
+	log bytes.Buffer
+}
+
+func startOperator(kubeconfig string) (*operator, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	o := &operator{cmd: exec.Command(self)}
+	// Its Pod has a limit of 256 MiB, which the operator tells the garbage collector.
+	o.cmd.Env = append(os.Environ(), childVariable+"="+kubeconfig)
+	o.cmd.Stderr = &o.log
+	return o, o.cmd.Start()
+}
+
+// stop ends the process as the kubelet would.
+func (o *operator) stop() error {
+	if o == nil || o.cmd.Process == nil {
+		return nil
+	}
+	_ = o.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
+	err := o.cmd.Wait()
+	if err != nil {
+		text := o.log.String()
+		return fmt.Errorf("operator: %w; end of its log:\n%s", err, text[max(0, len(text)-2000):])
+	}
+	return nil
+}
+
+// memory is the resident memory now, without pages of files, and the most there ever was with them.
+func (o *operator) memory() (anonymous, peak int64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", o.cmd.Process.Pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	return field(string(status), "RssAnon:"), field(string(status), "VmHWM:"), nil
+}
+
+func field(status, name string) int64 {
+	_, rest, _ := strings.Cut(status, name)
+	words := strings.Fields(rest)
+	if len(words) == 0 {
+		return 0
+	}
+	kilobytes, err := strconv.ParseInt(words[0], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kilobytes << 10
+}
