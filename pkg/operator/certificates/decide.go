@@ -98,6 +98,10 @@ func Decide(in Input) Result {
 		if !ca.foreign {
 			out.CA = ca.secret(in)
 		}
+	} else if len(out.published.certs) == 0 {
+		// Nobody can sign, and the bundle is lost, too: the serving Secrets remember it.
+		next := out.published.next(in, append(remembered(in), roots...), nil)
+		trusted, out.Bundle, out.BundleNotes = next.certs, next.pem, next.notes
 	}
 	for _, spec := range in.specs() {
 		leaf := decideLeaf(in, spec, ca, trusted, &out)

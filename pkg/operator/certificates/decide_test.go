@@ -277,15 +277,18 @@ func TestRotationOnDemandHasTwoPhases(t *testing.T) {
 // Behaviour 45.
 func TestLostAuthorityIsReplacedAndNobodyLosesTrust(t *testing.T) {
 	tests := map[string]func(*world){
-		"deleted":         func(w *world) { w.in.CASecret = nil },
-		"no key":          func(w *world) { delete(w.in.CASecret.Data, privateKey) },
-		"key of another":  func(w *world) { w.in.CASecret.Data[privateKey] = w.in.Leaves[OperatorSecretName].Data[privateKey] },
-		"garbage":         func(w *world) { w.in.CASecret.Data[certKey] = []byte("garbage") },
-		"swapped":         func(w *world) { d := w.in.CASecret.Data; d[certKey], d[privateKey] = d[privateKey], d[certKey] },
-		"no data":         func(w *world) { w.in.CASecret.Data = nil },
-		"a leaf":          func(w *world) { w.in.CASecret.Data = maps.Clone(w.in.Leaves[RegistrySecretName].Data) },
-		"a huge key":      func(w *world) { w.in.CASecret.Data[certKey] = bytes.Repeat([]byte("-----BEGIN X-----\n"), 50_000) },
-		"huge annotation": func(w *world) { w.in.CASecret.Annotations["x"] = strings.Repeat("x", 250<<10); delete(w.in.CASecret.Data, privateKey) },
+		"deleted":        func(w *world) { w.in.CASecret = nil },
+		"no key":         func(w *world) { delete(w.in.CASecret.Data, privateKey) },
+		"key of another": func(w *world) { w.in.CASecret.Data[privateKey] = w.in.Leaves[OperatorSecretName].Data[privateKey] },
+		"garbage":        func(w *world) { w.in.CASecret.Data[certKey] = []byte("garbage") },
+		"swapped":        func(w *world) { d := w.in.CASecret.Data; d[certKey], d[privateKey] = d[privateKey], d[certKey] },
+		"no data":        func(w *world) { w.in.CASecret.Data = nil },
+		"a leaf":         func(w *world) { w.in.CASecret.Data = maps.Clone(w.in.Leaves[RegistrySecretName].Data) },
+		"a huge key":     func(w *world) { w.in.CASecret.Data[certKey] = bytes.Repeat([]byte("-----BEGIN X-----\n"), 50_000) },
+		"huge annotation": func(w *world) {
+			w.in.CASecret.Annotations["x"] = strings.Repeat("x", 250<<10)
+			delete(w.in.CASecret.Data, privateKey)
+		},
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -81,6 +81,23 @@ func (p publication) next(in Input, wanted []*x509.Certificate, ended map[string
 	return b
 }
 
+// remembered is the bundle as it stands beside the generated pairs.
+func remembered(in Input) []*x509.Certificate {
+	var certs []*x509.Certificate
+	for _, spec := range leafSpecs() {
+		live := in.Leaves[spec.secret]
+		if live == nil || !owned(live) {
+			continue
+		}
+		for _, cert := range certificatesIn(live.Data[leafCAKey]) {
+			if in.Now.Before(cert.NotAfter) {
+				certs = append(certs, cert)
+			}
+		}
+	}
+	return certs
+}
+
 // readTimes reads "<fingerprint>=<time>,…" and skips what it cannot read.
 func readTimes(text string) map[string]time.Time {
 	times := map[string]time.Time{}
