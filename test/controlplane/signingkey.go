@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,14 +17,6 @@ func (cp *ControlPlane) AddSigningKey() error {
 	if err != nil {
 		return err
 	}
-	return cp.changeSigningKey(former)
-}
-
-// ReplaceSigningKey makes kube-apiserver sign tokens with a new key, and accept tokens of no other.
-func (cp *ControlPlane) ReplaceSigningKey() error { return cp.changeSigningKey(nil) }
-
-// changeSigningKey restarts kube-apiserver at its old address. It reads its keys only at its start.
-func (cp *ControlPlane) changeSigningKey(accepted []byte) error {
 	if err := cp.writeServiceAccountKeys(); err != nil {
 		return err
 	}
@@ -31,9 +24,38 @@ func (cp *ControlPlane) changeSigningKey(accepted []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(cp.file("sa.pub"), append(current, accepted...), 0o600); err != nil {
+	if err := os.WriteFile(cp.file("sa.pub"), append(current, former...), 0o600); err != nil {
 		return err
 	}
+	return cp.restartAPIServer()
+}
+
+// DropFormerKeys makes kube-apiserver accept only tokens of the key that it signs with.
+func (cp *ControlPlane) DropFormerKeys() error {
+	keys, err := os.ReadFile(cp.file("sa.pub"))
+	if err != nil {
+		return err
+	}
+	current, _ := pem.Decode(keys)
+	if current == nil {
+		return errors.New("there is no signing key")
+	}
+	if err := os.WriteFile(cp.file("sa.pub"), pem.EncodeToMemory(current), 0o600); err != nil {
+		return err
+	}
+	return cp.restartAPIServer()
+}
+
+// ReplaceSigningKey makes kube-apiserver sign tokens with a new key, and accept tokens of no other.
+func (cp *ControlPlane) ReplaceSigningKey() error {
+	if err := cp.writeServiceAccountKeys(); err != nil {
+		return err
+	}
+	return cp.restartAPIServer()
+}
+
+// restartAPIServer starts kube-apiserver anew at its old address. It reads its keys only at its start.
+func (cp *ControlPlane) restartAPIServer() error {
 	at := slices.IndexFunc(cp.processes, func(p *process) bool { return filepath.Base(p.cmd.Path) == "kube-apiserver" })
 	if at < 0 {
 		return errors.New("kube-apiserver does not run")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -38,12 +39,48 @@ type live struct {
 	configs *watch.FakeWatcher
 	mu      sync.Mutex
 	events  []string
+	// sent are the requests of the controller, by method and path.
+	sent map[string]int
+}
+
+// counting counts the requests of the controller.
+type counting struct {
+	*live
+	next http.RoundTripper
+}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	c.sent[r.Method+" "+r.URL.Path]++
+	c.mu.Unlock()
+	return c.next.RoundTrip(r)
+}
+
+// count sums the requests whose method and path satisfy which.
+func (l *live) count(which func(request string) bool) (sum int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for request, times := range l.sent {
+		if which(request) {
+			sum += times
+		}
+	}
+	return sum
 }
 
 func startLive(t *testing.T, operand string) *live {
 	t.Helper()
-	client := kubernetes.NewForConfigOrDie(ClientConfig(shared.Get(t).Config))
-	l := &live{client: client, configs: watch.NewFake()}
+	return startLiveOn(t, shared.Get(t), operand, func(*Controller) {})
+}
+
+// startLiveOn runs the controller on a control plane, after tune has changed it.
+func startLiveOn(t *testing.T, plane *controlplane.ControlPlane, operand string, tune func(*Controller)) *live {
+	t.Helper()
+	l := &live{configs: watch.NewFake(), sent: map[string]int{}}
+	counted := ClientConfig(plane.Config)
+	counted.Wrap(func(next http.RoundTripper) http.RoundTripper { return counting{l, next} })
+	client := kubernetes.NewForConfigOrDie(counted)
+	l.client = kubernetes.NewForConfigOrDie(plane.Config)
 	config := configWith(imageregistryv1.Managed, imageregistryv1.Managed)
 	configs := cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
@@ -80,6 +117,7 @@ func startLive(t *testing.T, operand string) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tune(controller)
 	namespaced.Start(ctx.Done())
 	cluster.Start(ctx.Done())
 	var group sync.WaitGroup

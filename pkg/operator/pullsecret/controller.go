@@ -93,6 +93,7 @@ type Controller struct {
 	loop       *keyed.Loop[types.NamespacedName]
 	memory     memory
 	keys       keySet
+	keyPace    pace
 
 	// mu guards last, the settings that all keys were last enqueued for.
 	mu   sync.Mutex
@@ -119,6 +120,7 @@ func New(o Options) (*Controller, error) {
 		namespaces: o.Namespaces.Lister(),
 		services:   o.Namespaced.Core().V1().Services().Lister().Services(o.Namespace),
 		memory:     newMemory(),
+		keyPace:    pace{look: keysInterval, spread: keysSpread},
 	}
 	c.accounts = c.cluster.Core().V1().ServiceAccounts().Lister()
 	c.queue = keyed.NewQueue[types.NamespacedName](controllerName, o.Clock, &priorityQueue{urgent: c.urgent})

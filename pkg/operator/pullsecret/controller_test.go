@@ -34,6 +34,8 @@ type fixture struct {
 	config     *imageregistryv1.Config
 	events     []string
 	tokens     int
+	// prefix begins every token.
+	prefix string
 }
 
 func newFixture(t *testing.T, objects ...runtime.Object) *fixture {
@@ -55,7 +57,7 @@ func newFixture(t *testing.T, objects ...runtime.Object) *fixture {
 		}
 		f.tokens++
 		request := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenRequest).DeepCopy()
-		request.Status.Token = fmt.Sprintf("token-%d", f.tokens)
+		request.Status.Token = fmt.Sprintf("%stoken-%d", f.prefix, f.tokens)
 		life := time.Duration(*request.Spec.ExpirationSeconds) * time.Second
 		request.Status.ExpirationTimestamp = metav1.NewTime(f.clock.Now().Add(life))
 		return true, request, nil

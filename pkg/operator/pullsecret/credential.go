@@ -3,6 +3,7 @@ package pullsecret
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -106,6 +108,38 @@ func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string
 		},
 		"data": map[string][]byte{corev1.DockerConfigJsonKey: data},
 	})
+}
+
+// withhold takes the words out of an error that repeats the token: an admission policy of somebody may quote
+// the object that it refuses, and errors are logged. What the error means to the caller stays.
+func withhold(err error, account, token string) error {
+	text := err.Error()
+	auth := base64.StdEncoding.EncodeToString([]byte(account + ":" + token))
+	_, signature, _ := cutLast(token, ".")
+	for _, part := range []string{token, signature, auth, auth[len(auth)/2:]} {
+		if part == "" || !strings.Contains(text, part) && !strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(part))) {
+			continue
+		}
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) {
+			return errors.New("the error repeats the token and is withheld")
+		}
+		withheld := status.Status()
+		withheld.Message = fmt.Sprintf("%s; the message of the API server repeats the token and is withheld", withheld.Reason)
+		if withheld.Details != nil {
+			withheld.Details = &metav1.StatusDetails{RetryAfterSeconds: withheld.Details.RetryAfterSeconds}
+		}
+		return &apierrors.StatusError{ErrStatus: withheld}
+	}
+	return err
+}
+
+func cutLast(text, separator string) (before, after string, found bool) {
+	at := strings.LastIndex(text, separator)
+	if at < 0 {
+		return text, "", false
+	}
+	return text[:at], text[at+len(separator):], true
 }
 
 // referencesPatch is the merge patch that replaces the list imagePullSecrets of a ServiceAccount. The

@@ -32,6 +32,9 @@ const (
 	probeSeconds  = int64(600)
 )
 
+// pace is how often the keys are looked at, and how fast what follows is done.
+type pace struct{ look, spread time.Duration }
+
 // keySet holds the ids of the keys that the cluster accepts tokens of.
 type keySet struct {
 	mu sync.Mutex
@@ -156,7 +159,7 @@ func probe(ctx context.Context, client kubernetes.Interface, namespace, account 
 // watchKeys looks at the signing keys until ctx ends.
 func (c *Controller) watchKeys(ctx context.Context) {
 	defer utilruntime.HandleCrashWithContext(ctx)
-	ticker := c.Clock.NewTicker(keysInterval)
+	ticker := c.Clock.NewTicker(c.keyPace.look)
 	defer ticker.Stop()
 	for {
 		c.lookAtKeys(ctx)
@@ -198,6 +201,6 @@ func (c *Controller) enqueueKeysGone() {
 			continue
 		}
 		key := accountOf(secret)
-		c.queue.AddAfter(key, delayWithin(keysSpread, key))
+		c.queue.AddAfter(key, delayWithin(c.keyPace.spread, key))
 	}
 }

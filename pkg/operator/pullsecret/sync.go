@@ -187,7 +187,7 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 	c.keys.signedBy(keyID(t.value), start)
 	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
-		return time.Time{}, fmt.Errorf("write token: %w", err)
+		return time.Time{}, fmt.Errorf("write token: %w", withhold(err, account.Name, t.value))
 	}
 	klog.FromContext(ctx).V(4).Info("Wrote pull secret", "secret", klog.KObj(secret), "reason", reason, "refreshAt", t.refreshAt)
 	return t.refreshAt, nil
