@@ -87,6 +87,11 @@ $(OUTPUT)/bin/versitygw: hack/s3server/go.mod
 $(OUTPUT)/bin/traefik: hack/ingress/go.mod hack/ingress/build.sh hack/ingress/dnsproviders.go
 	@hack/ingress/build.sh
 
+# The query engine of Prometheus, for the tests of the alerting rules.
+$(OUTPUT)/bin/promrules: hack/promrules/go.mod $(wildcard hack/promrules/*.go)
+	@mkdir -p $(OUTPUT)/bin
+	@cd hack/promrules && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/promrules .
+
 $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/ gotest.tools/gotestsum github.com/google/go-containerregistry/cmd/crane
@@ -98,7 +103,7 @@ test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
 	@cd hack/devcluster && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/devcluster.json -- ./...
 
 .PHONY: test-component
-test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance $(OUTPUT)/bin/versitygw ## tests against a real kube-apiserver and etcd
+test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance $(OUTPUT)/bin/versitygw $(OUTPUT)/bin/promrules ## tests against a real kube-apiserver and etcd
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/component.json -- -tags component -p 2 $$(hack/packages-with-tag.sh component)
 

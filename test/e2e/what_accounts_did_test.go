@@ -71,20 +71,30 @@ func expectedRefusal(event auditEvent) bool {
 	return event.account() != "cluster-image-registry-operator"
 }
 
+// written are the resources of which the operator makes objects.
+var written = []string{
+	"secrets", "configmaps", "services", "serviceaccounts", "persistentvolumeclaims", "deployments", "daemonsets", "cronjobs",
+	"poddisruptionbudgets", "networkpolicies", "ingresses", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "apiservices",
+	"customresourcedefinitions", "flowschemas", "prioritylevelconfigurations", "mutatingwebhookconfigurations",
+	"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
+}
+
 // justification says what a right is for that no test needs to use.
 func justification(r right) string {
 	watched := []string{"get", "list", "watch"}
 	switch {
 	case r.verb == "bind":
 		return "checked when a binding is written; not a request"
-	case r.verb == "create" && slices.Contains([]string{"apps", "batch", "policy", "rbac.authorization.k8s.io"}, r.group):
-		return "server-side apply of something new is checked as create and as patch"
 	case slices.Contains(watched, r.verb):
 		return "caches list and watch what can be owned; get follows a delete, or a cache that has not seen an object"
 	case r.group == "monitoring.coreos.com":
 		return "the Prometheus Operator is not part of the development cluster; test/operator uses each verb"
-	case r.verb == "delete" && r.resource == "clusterroles":
-		return "roles of operands go with Removed"
+	case slices.Contains(written, r.resource) && slices.Contains([]string{"create", "patch", "update", "delete"}, r.verb):
+		return "the objects of the registry are applied, repaired and taken away; test/operator does each with these rights alone"
+	case r.verb == "create" && (r.resource == "tokenreviews" || r.resource == "subjectaccessreviews"):
+		return "asked when somebody reads metrics, or when image-api-server does, whose role is written with them"
+	case r.resource == "jobs" && r.verb == "delete":
+		return "a run of the pruner is ended when the registry is Removed meanwhile"
 	case r.group == "coordination.k8s.io":
 		return "held for image-api-server, whose role is written with it"
 	case r.group == "events.k8s.io" || r.resource == "events":
