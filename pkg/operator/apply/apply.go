@@ -173,6 +173,9 @@ func (a *Applier) request(ctx context.Context, client dynamic.ResourceInterface,
 		if live == nil {
 			return client.Create(ctx, desired, metav1.CreateOptions{FieldManager: a.FieldManager})
 		}
+		if err := a.adopt(ctx, client, live); err != nil {
+			return nil, err
+		}
 		desired = desired.DeepCopy()
 		desired.SetUID(live.GetUID())
 	}
