@@ -69,10 +69,14 @@ func shareStorage(t *testing.T, cluster *installed.Cluster) {
 	t.Helper()
 	const config = "kubectl get configs.imageregistry.operator.alauda.io cluster -o "
 	var before struct {
-		Replicas *int           `json:"replicas"`
+		Replicas int            `json:"replicas"`
 		Storage  map[string]any `json:"storage"`
 	}
 	if err := json.Unmarshal([]byte(cluster.Shell(t, config+"jsonpath='{.spec}'")), &before); err != nil {
+		t.Fatal(err)
+	}
+	storage, err := json.Marshal(before.Storage)
+	if err != nil {
 		t.Fatal(err)
 	}
 	cluster.Apply(t, `apiVersion: v1
@@ -82,12 +86,9 @@ spec:
   accessModes: [ReadWriteMany]
   resources: {requests: {storage: 1Gi}}
 `)
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"replicas": before.Replicas, "storage": before.Storage}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		cluster.Patch(t, string(patch))
+		cluster.Shell(t, fmt.Sprintf(`kubectl patch configs.imageregistry.operator.alauda.io cluster --type=json -p '[
+  {"op": "add", "path": "/spec/replicas", "value": %d}, {"op": "replace", "path": "/spec/storage", "value": %s}]'`, before.Replicas, storage))
 		cluster.Healthy(t)
 		cluster.Shell(t, "kubectl -n image-registry-system delete pvc shared-by-nodes --ignore-not-found --timeout=120s")
 	})
