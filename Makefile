@@ -92,6 +92,13 @@ $(OUTPUT)/bin/promrules: hack/promrules/go.mod $(wildcard hack/promrules/*.go)
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/promrules && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/promrules .
 
+# The lifecycle manager and what it needs in Pods, for test-olm. The tag keeps the programs static.
+OLM := $(OUTPUT)/bin/olm
+OLM_TAGS := containers_image_openpgp
+$(OLM)/opm: hack/olm/go.mod hack/olm/cp/main.go
+	@mkdir -p $(OLM)
+	@cd hack/olm && GOWORK=off CGO_ENABLED=0 $(GO) build -trimpath -tags $(OLM_TAGS) -ldflags '-s -w' -o ../../$(OLM)/ ./cp tool
+
 $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/ gotest.tools/gotestsum github.com/google/go-containerregistry/cmd/crane
@@ -101,6 +108,7 @@ test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/unit.json -- ./... image.alauda.io/api/... image.alauda.io/client-go/...
 	@cd hack/devcluster && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/devcluster.json -- ./...
+	@cd hack/olm && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/olm.json -- -tags $(OLM_TAGS) ./...
 
 .PHONY: test-component
 test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance $(OUTPUT)/bin/versitygw $(OUTPUT)/bin/promrules ## tests against a real kube-apiserver and etcd

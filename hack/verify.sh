@@ -31,7 +31,8 @@ formatted() {
 
 vetted() {
   go vet -tags component,e2e,clients ./... image.alauda.io/api/... image.alauda.io/client-go/... &&
-    (cd hack/devcluster && GOWORK=off go vet ./...)
+    (cd hack/devcluster && GOWORK=off go vet ./...) &&
+    (cd hack/olm && GOWORK=off go vet -tags containers_image_openpgp ./...)
 }
 
 linted() {
