@@ -50,6 +50,10 @@ const (
 
 // controller is a real ingress controller, Traefik, that trusts the registry by the published CA.
 const controller = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: traefik, namespace: NAMESPACE}
+---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: NAMESPACE}
@@ -62,7 +66,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE}
-subjects: [{kind: ServiceAccount, name: default, namespace: NAMESPACE}]
+subjects: [{kind: ServiceAccount, name: traefik, namespace: NAMESPACE}]
 ---
 apiVersion: networking.k8s.io/v1
 kind: IngressClass
@@ -73,6 +77,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: traefik, namespace: NAMESPACE}
 spec:
+  serviceAccountName: traefik
   terminationGracePeriodSeconds: 1
   containers:
   - name: traefik
