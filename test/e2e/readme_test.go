@@ -66,7 +66,15 @@ func TestReadmeCommands(t *testing.T) {
 //
 // Behaviour operator 88, as far as pages exist.
 func TestCommandsOfTheGuides(t *testing.T) {
-	for _, page := range []string{"docs/configure.md", "docs/operate.md"} {
+	pages := []string{"docs/configure.md", "docs/operate.md", "docs/troubleshoot.md"}
+	runbooks, err := filepath.Glob(filepath.Join(shared.root, "docs", "runbooks", "Image*.md"))
+	if err != nil || len(runbooks) < 9 {
+		t.Fatalf("runbooks: %v, %v", runbooks, err)
+	}
+	for _, runbook := range runbooks {
+		pages = append(pages, filepath.Join("docs", "runbooks", filepath.Base(runbook)))
+	}
+	for _, page := range pages {
 		for _, block := range readmeBlocks(t, page) {
 			if out := shared.shell(t, block); out == "" {
 				t.Errorf("%s: a block prints nothing:\n%s", page, block)
