@@ -87,6 +87,8 @@ func newControllers(o Options, config *rest.Config, kube kubernetes.Interface, s
 	if err := c.owned.SetTransform("Secret", forgetToken); err != nil {
 		return nil, err
 	}
+	c.singletons.InformerFor(&registryv1.Config{}, tolerant(untyped, "configs", &registryv1.Config{}, readableConfig))
+	c.singletons.InformerFor(&registryv1.ImagePruner{}, tolerant(untyped, "imagepruners", &registryv1.ImagePruner{}, readablePruner))
 	c.configs = c.singletons.Imageregistry().V1().Configs().Informer()
 	events := notify.New(c.broadcast.NewRecorder(scheme.Scheme, corev1.EventSource{Component: registryv1.OperatorName}), clock.RealClock{})
 	applier, err := apply.New(apply.Options{

@@ -1,8 +1,15 @@
 package apply
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+
+	"image.alauda.io/registry/pkg/operator/fault"
 )
 
 // contend lets somebody change an object at fixed intervals, against an operator that looks at once.
@@ -98,5 +105,38 @@ func TestRequestsThatFailAreNoCorrections(t *testing.T) {
 			t.Fatalf("%+v", decided)
 		}
 		now = now.Add(time.Second)
+	}
+}
+
+// Behaviour 26: a program that deletes what the operator makes is damped like one that edits it.
+func TestAnObjectThatIsDeletedAgainAndAgainIsCreatedOnceAMinute(t *testing.T) {
+	b := newBench(t)
+	var reasons []string
+	var again time.Duration
+	b.Event = func(_, reason, _ string) { reasons = append(reasons, reason) }
+	b.Again = func(after time.Duration) { again = after }
+	desired := object("v1", "ConfigMap", "settings", "", "")
+	made := 0
+	b.client.PrependReactor("patch", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
+		made++
+		return true, object("v1", "ConfigMap", "settings", fmt.Sprint("u", made), fmt.Sprint(made)), nil
+	})
+	for range contestLimit + 1 { // the first is no correction
+		if _, sent, err := b.Apply(t.Context(), desired); err != nil || !sent {
+			t.Fatalf("sent %t, %v", sent, err)
+		}
+		b.forget(RefOf(desired)) // it is deleted at once, and everybody knows
+		b.clock.Step(time.Second)
+	}
+	_, sent, err := b.Apply(t.Context(), desired)
+	if waiting := fault.Sort(err).Waiting; sent || len(waiting) != 1 {
+		t.Fatalf("after %d deletions: sent %t, %v", contestLimit+1, sent, err)
+	}
+	if !slices.Contains(reasons, "DriftConflict") || !slices.Contains(reasons, "DriftCorrected") || again <= 0 || again > contestPause {
+		t.Errorf("events %v, again after %s", reasons, again)
+	}
+	b.clock.Step(again)
+	if _, sent, err := b.Apply(t.Context(), desired); err != nil || !sent {
+		t.Errorf("a minute later: sent %t, %v", sent, err)
 	}
 }

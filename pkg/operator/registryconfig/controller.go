@@ -165,9 +165,15 @@ func (c *Controller) watch(informer cache.SharedIndexInformer, changed func(befo
 	})
 }
 
-// watchNamespace notices the end of the namespace of the operands. Other changes of namespaces mean nothing here.
+// watchNamespace notices the end of the namespace of the operands, and when it is back. Other changes of namespaces
+// mean nothing here.
 func (c *Controller) watchNamespace() error {
 	return c.handle(c.Cluster.Core().V1().Namespaces().Informer(), cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) {
+			if namespace, ok := object.(metav1.Object); ok && namespace.GetName() == c.Settings.Namespace {
+				c.Enqueue()
+			}
+		},
 		UpdateFunc: func(_, after any) {
 			if namespace, ok := after.(metav1.Object); ok && namespace.GetName() == c.Settings.Namespace && namespace.GetDeletionTimestamp() != nil {
 				c.Enqueue()

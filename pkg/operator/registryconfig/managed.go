@@ -2,8 +2,8 @@ package registryconfig
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/fault"
@@ -35,6 +35,12 @@ type outcome struct {
 func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outcome {
 	var out outcome
 	if out.err = c.ensureFinalizer(ctx, config); out.err != nil {
+		return out
+	}
+	if err := sound(config.Spec); err != nil {
+		kept := c.keepTrust(ctx, config)
+		out.err = errors.Join(err, kept.err)
+		out.storage = previousExistence(config.Status.Conditions)
 		return out
 	}
 	p := &pass{}
@@ -73,21 +79,10 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	}
 	p.add(c.registerAPI(ctx))
 	p.add(c.registerLookup(ctx, config))
+	p.add(c.serverFault(ctx))
 	out.nodeErr = p.take(c.inNamespace("DaemonSet", registryv1.NodeCAName))
 	out.err = p.err()
 	return out
-}
-
-// verify checks what the schema cannot.
-func verify(c *Controller, config *registryv1.Config) error {
-	overrides, err := render.ParseOverrides(config.Spec.UnsupportedConfigOverrides)
-	if err != nil {
-		return err
-	}
-	if len(overrides.Unknown) > 0 {
-		c.Events("Warning", "UnknownConfigOverride", "spec.unsupportedConfigOverrides has keys without effect: "+strings.Join(overrides.Unknown, ", "))
-	}
-	return nil
 }
 
 // decideStorage decides where the blobs lie. On success d.in.Storage is set.

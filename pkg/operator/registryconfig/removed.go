@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -138,12 +139,23 @@ func (c *Controller) namespaceEnding() bool {
 	return err == nil && namespace.DeletionTimestamp != nil
 }
 
+// namespaceGone says whether that namespace does not exist. A cache that is not filled does not know.
+func (c *Controller) namespaceGone() bool {
+	_, err := c.listers.namespaces.Get(c.Settings.Namespace)
+	return apierrors.IsNotFound(err) && c.Cluster.Core().V1().Namespaces().Informer().HasSynced()
+}
+
 // leaveNamespace is all that can be done when the namespace is deleted under a registry that is not Removed:
 // its Pods go, and a registered API without a server would hold up the deletion of every namespace.
 func (c *Controller) leaveNamespace(ctx context.Context) outcome {
 	_, lookupErr := c.removeLookup(ctx)
 	_, err := c.removeAPI(ctx)
-	return outcome{err: errors.Join(lookupErr, err, fault.WaitingFor("Namespace %s, which is being deleted, to be gone", c.Settings.Namespace))}
+	why := fault.WaitingFor("Namespace %s, which is being deleted, to be gone", c.Settings.Namespace)
+	if c.namespaceGone() {
+		why = fault.Permanentf(registryv1.ReasonVerificationFailed,
+			"Namespace %s does not exist; install the operator's manifests again, which create it and the operator's rights in it", c.Settings.Namespace)
+	}
+	return outcome{err: errors.Join(lookupErr, err, why)}
 }
 
 // noRegistryPod asks the API server itself: a writer must not be left when the storage goes. Without storage

@@ -50,6 +50,13 @@ func (c *Controller) workloads(ctx context.Context) (w workloads, err error) {
 // report computes conditions and status and writes them if there is news. It returns when the next look is
 // due.
 func (c *Controller) report(ctx context.Context, config *registryv1.Config, out outcome) (time.Duration, error) {
+	return c.reportWith(ctx, config, out, func(ctx context.Context, next *registryv1.Config) error {
+		_, err := c.Configs.UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: registryv1.OperatorName})
+		return err
+	})
+}
+
+func (c *Controller) reportWith(ctx context.Context, config *registryv1.Config, out outcome, write func(context.Context, *registryv1.Config) error) (time.Duration, error) {
 	w, err := c.workloads(ctx)
 	if err != nil {
 		return 0, err
@@ -66,7 +73,7 @@ func (c *Controller) report(ctx context.Context, config *registryv1.Config, out 
 	if !equality.Semantic.DeepEqual(config.Status, status) {
 		next := config.DeepCopy()
 		next.Status = status
-		if _, err := c.Configs.UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: registryv1.OperatorName}); err != nil {
+		if err := write(ctx, next); err != nil {
 			return 0, fmt.Errorf("write status of Config %s: %w", config.Name, err)
 		}
 		c.tellChange(config, status)

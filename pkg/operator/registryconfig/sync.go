@@ -26,7 +26,7 @@ func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
 		return resync, c.bootstrap(ctx)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read Config %s: %w", registryv1.SingletonName, err)
+		return c.syncUnreadable(ctx, err)
 	}
 	deleting := config.DeletionTimestamp != nil
 	out := c.work(ctx, config, deleting || config.Spec.ManagementState == registryv1.Removed)
@@ -48,7 +48,7 @@ func (c *Controller) work(ctx context.Context, config *registryv1.Config, removi
 	c.memory.generations = config.Status.Generations
 	c.memory.cleanupSince = time.Time{} // the next removal has a patience of its own
 	switch {
-	case c.namespaceEnding():
+	case c.namespaceEnding() || c.namespaceGone():
 		return c.leaveNamespace(ctx)
 	case config.Spec.ManagementState == registryv1.Unmanaged:
 		return c.keepTrust(ctx, config)
