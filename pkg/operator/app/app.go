@@ -85,6 +85,7 @@ Environment:
 	}
 	options.AddFlags(command.Flags())
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	command.AddCommand(storageCheck(stdout))
 	command.AddCommand(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this binary",

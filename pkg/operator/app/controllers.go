@@ -32,6 +32,7 @@ import (
 	"image.alauda.io/registry/pkg/operator/pulladmission"
 	"image.alauda.io/registry/pkg/operator/pullsecret"
 	"image.alauda.io/registry/pkg/operator/registryconfig"
+	"image.alauda.io/registry/pkg/operator/storage/preflight"
 )
 
 // pullWorkers is the number of ServiceAccounts and namespaces worked on at a time.
@@ -52,6 +53,7 @@ type controllers struct {
 	broadcast  record.EventBroadcaster
 
 	config        *registryconfig.Controller
+	preflight     *preflight.Prober
 	configMetrics *registryconfig.Metrics
 	certificates  *certificates.Controller
 	pruner        *pruner.Controller
@@ -157,11 +159,15 @@ func (c *controllers) newCoreControllers(typed versioned.Interface, applier *app
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	c.preflight, err = newProber(c.o, func() { c.config.Enqueue() })
+	if err != nil {
+		return err
+	}
 	c.config, err = registryconfig.New(registryconfig.Options{
 		Kube: c.kube, Configs: typed.ImageregistryV1().Configs(), ConfigInformer: c.configs,
 		PrunerInformer: c.singletons.Imageregistry().V1().ImagePruners().Informer(), Applier: applier,
 		Namespaced: c.namespaced, Cluster: c.cluster, Settings: c.o.Settings,
-		Certificates: c.certificateState, PullSecrets: c.pullSecretState, Events: events.Event, Metrics: c.configMetrics,
+		Preflight: c.preflight, Certificates: c.certificateState, PullSecrets: c.pullSecretState, Events: events.Event, Metrics: c.configMetrics,
 	})
 	if err != nil {
 		return err
@@ -209,6 +215,7 @@ func (c *controllers) run(ctx context.Context) {
 	var group sync.WaitGroup
 	for _, start := range []func(context.Context){
 		c.config.Run,
+		c.preflight.Run,
 		c.pruner.Run,
 		c.monitoring.Run,
 		c.streamTags.Run,

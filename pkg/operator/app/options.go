@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,6 +37,16 @@ type Options struct {
 	Settings render.Settings
 	// Certificates are the lifetimes of what the operator issues.
 	Certificates certificates.Lifetimes
+	// StorageCheck is how storage is tested; what is not set has its default.
+	StorageCheck StorageCheckOptions
+}
+
+// StorageCheckOptions have no flags.
+type StorageCheckOptions struct {
+	// Command is the program with its first arguments; empty is this program.
+	Command []string
+	// Deadline bounds a test, List is the time between two looks at the root of the storage.
+	Deadline, List time.Duration
 }
 
 // DefaultOptions are the documented defaults of the flags.

@@ -27,6 +27,9 @@ func Compute(in Input) []registryv1.OperatorCondition {
 		registryv1.ConditionPullSecretDegraded: pullSecretVerdict(in.PullSecrets),
 		registryv1.ConditionIngressDegraded:    ingressVerdict(in.Routes),
 	}
+	if ready := in.StorageReady; ready != nil && in.State != registryv1.Removed {
+		verdicts[registryv1.ConditionStorageReady] = verdict{ready.Status, ready.Reason, ready.Message}
+	}
 	out := make([]registryv1.OperatorCondition, 0, len(verdicts))
 	for kind, v := range verdicts {
 		out = append(out, registryv1.OperatorCondition{Type: kind, Status: v.status, Reason: v.reason, Message: v.message})

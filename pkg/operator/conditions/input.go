@@ -43,6 +43,8 @@ type Input struct {
 	Removal Removal
 	// Storage is the StorageExists condition.
 	Storage storage.Existence
+	// StorageReady is the StorageReady condition, nil for storage that is not tested.
+	StorageReady *storage.Existence
 	// Certificates and NodeTrust tell of their controllers, PullSecrets of the pull secrets.
 	Certificates, NodeTrust Controller
 	PullSecrets             PullSecrets

@@ -18,6 +18,9 @@ import (
 // to the very version of the claim that carried the proof.
 func (c *Controller) removeStorage(ctx context.Context, config *registryv1.Config) (bool, error) {
 	effective := config.Status.Storage
+	if effective != nil && effective.ManagementState == registryv1.Managed && (effective.S3 != nil || effective.GCS != nil || effective.Azure != nil) {
+		c.Events(corev1.EventTypeWarning, "StorageRetained", "the object store "+storage.Identity(effective)+" is kept with everything in it: the operator never empties one")
+	}
 	if effective == nil || effective.PVC == nil {
 		return true, nil
 	}

@@ -54,6 +54,8 @@ type Options struct {
 	// starts both after New.
 	Namespaced, Cluster informers.SharedInformerFactory
 	Settings            render.Settings
+	// Preflight tests object stores.
+	Preflight Preflight
 	// Certificates and PullSecrets ask the other controllers how they are.
 	Certificates func() Certificates
 	PullSecrets  func() PullSecrets
@@ -84,6 +86,8 @@ func (o Options) Validate() error {
 		return errors.New("config controller: Kube, Configs, ConfigInformer and PrunerInformer are required")
 	case o.Applier == nil || o.Namespaced == nil || o.Cluster == nil:
 		return errors.New("config controller: Applier, Namespaced and Cluster are required")
+	case o.Preflight == nil:
+		return errors.New("config controller: Preflight is required")
 	case o.Certificates == nil || o.PullSecrets == nil || o.Events == nil:
 		return errors.New("config controller: Certificates, PullSecrets and Events are required")
 	}

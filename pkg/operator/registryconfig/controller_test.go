@@ -57,6 +57,7 @@ func newFixture(t *testing.T, config *registryv1.Config, objects ...runtime.Obje
 			Namespace: "ns", ClusterDomain: "example.test", Version: "v1",
 			Images: render.Images{Registry: "r", APIServer: "a", NodeCA: "n", Pruner: "p"},
 		},
+		Preflight:    &untested{},
 		Certificates: func() Certificates { return Certificates{} },
 		PullSecrets:  func() PullSecrets { return PullSecrets{} },
 		Events:       func(_, reason, _ string) { f.events = append(f.events, reason) },

@@ -19,6 +19,7 @@ type outcome struct {
 	// nodeErr is the fault of the node trust, which has a condition of its own.
 	nodeErr error
 	storage storage.Existence
+	ready   ready
 	// exposure is nil unless the sync came to the Ingresses.
 	exposure *exposure
 	// plan is nil unless the storage was decided and applied.
@@ -54,7 +55,8 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	in, err := c.observe(ctx, config)
 	in.Routes, in.ExternalHosts = exposed.Routes, ingress.Hosts(exposed.Routes)
 	d := deployments{in: in, observed: p.add(err)}
-	d.stored = d.observed && p.add(c.decideStorage(config, &d, &out))
+	d.configured = c.configured(ctx, p)
+	d.stored = d.observed && p.add(c.decideStorage(config, &d, &out)) && c.proven(ctx, p, config, &d, &out)
 	c.together(ctx, p, c.dependencies(p, d))
 	d.stored = d.stored && c.claimed(p, d, config, &out)
 

@@ -75,7 +75,13 @@ func (c *Controller) observe(ctx context.Context, config *registryv1.Config) (re
 	in := render.Inputs{Settings: c.Settings, Config: config, Bundle: c.bundle()}
 	in.HasPullSecret = c.secret(registryv1.SecretInstallationPull) != nil
 	in.TrustedCA = c.configMapData(registryv1.ConfigMapTrustedCA)
-	var err error
+	published, err := live[corev1.ConfigMap](ctx, c, "ConfigMap", registryv1.ConfigMapCertificates)
+	if err != nil {
+		return in, err
+	}
+	if published != nil {
+		in.StorageBundle = published.Data[registryv1.KeyStorageCABundle]
+	}
 	if in.HTTPSecret, err = c.httpSecret(ctx); err != nil {
 		return in, err
 	}
@@ -188,7 +194,13 @@ func (c *Controller) oidc(ctx context.Context, config *registryv1.Config) (regis
 
 // storageFacts gathers what the storage decision needs.
 func (c *Controller) storageFacts(config *registryv1.Config) (storage.Facts, error) {
-	var facts storage.Facts
+	facts := storage.Facts{Namespace: c.Settings.Namespace}
+	if user := c.secret(registryv1.SecretPrivateConfigUser); user != nil {
+		facts.User = user.Data
+	}
+	if name := storage.TrustedCAName(config.Spec.Storage); name != "" {
+		facts.StorageCA = c.configMapData(name)
+	}
 	if name := storage.ClaimName(config.Spec.Storage); name != "" {
 		claim, err := c.listers.claims.Get(name)
 		if err != nil && !apierrors.IsNotFound(err) {

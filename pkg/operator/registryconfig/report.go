@@ -116,6 +116,7 @@ func (c *Controller) conditionInput(config *registryv1.Config, out outcome, clas
 		Replicas: registryv1.DefaultReplicas, Registry: w.registry, APIServer: w.apiServer, NodeCA: w.nodeCA,
 		Faults: classes, FailingSince: c.memory.failingSince,
 		Storage:      out.storage,
+		StorageReady: out.ready,
 		Certificates: out.certificates.Health,
 		PullSecrets:  out.pullSecrets.Health,
 	}
@@ -141,7 +142,7 @@ func (c *Controller) conditionInput(config *registryv1.Config, out outcome, clas
 		in.Routes = out.exposure.problems
 	}
 	if in.State == registryv1.Unmanaged {
-		in.Storage = previousExistence(config.Status.Conditions)
+		in.Storage, in.StorageReady = previousExistence(config.Status.Conditions), previousReady(config.Status.Conditions)
 	}
 	in.PrivilegedForbidden = c.privilegedForbidden()
 	return in

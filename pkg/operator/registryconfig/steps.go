@@ -47,6 +47,8 @@ type deployments struct {
 	observed bool
 	// stored: the storage is decided, and its claim exists.
 	stored bool
+	// configured: the private configuration of the registry exists.
+	configured bool
 	// newClaim: the claim did not exist before this sync.
 	newClaim bool
 }
@@ -83,8 +85,11 @@ func (c *Controller) dependencies(p *pass, d deployments) []*unstructured.Unstru
 		}
 	}
 	if d.observed {
-		secret, err := render.PrivateConfiguration(d.in)
-		one("Secret", registryv1.SecretPrivateConfig, secret, err)
+		if d.stored || !d.configured {
+			// What runs reads it, too: credentials that are not proven may not come in its way.
+			secret, err := render.PrivateConfiguration(d.in)
+			one("Secret", registryv1.SecretPrivateConfig, secret, err)
+		}
 		c.trust(d.in, one)
 		public, err := render.PublicConfigMap(d.in)
 		one("ConfigMap", registryv1.ConfigMapPublic, public, err)

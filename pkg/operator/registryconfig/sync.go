@@ -42,6 +42,9 @@ func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
 func (c *Controller) work(ctx context.Context, config *registryv1.Config, removing bool) outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.workTimeout)
 	defer cancel()
+	if removing || config.Spec.ManagementState == registryv1.Unmanaged {
+		c.Preflight.Forget() // nothing depends on a test now
+	}
 	if removing {
 		return c.remove(ctx, config)
 	}

@@ -55,6 +55,11 @@ type Inputs struct {
 	Config  *registryv1.Config
 	Storage storage.Plan
 	OIDC    registryv1.OIDCSpec
+	// StorageTested identifies the object store and the credentials that were tested; empty for volumes.
+	StorageTested string
+	// StorageBundle is the CA of the store as it is published, PEM; empty when there is none. While a
+	// storage is not proven it is that of the one in use.
+	StorageBundle string
 	// HTTPSecret is the key that is in the private configuration already, as it is stored, or a new one.
 	HTTPSecret string
 	// UserPrivate is the data of the user's private configuration, nil when it does not exist.

@@ -66,10 +66,14 @@ func RegistryDeployment(in Inputs) (*unstructured.Unstructured, error) {
 	}
 	setAnnotations(&deployment.ObjectMeta, annotations)
 	deployment.Annotations[registryv1.VersionAnnotation] = in.Version
+	if in.StorageTested != "" {
+		deployment.Annotations[registryv1.StorageTestedAnnotation] = in.StorageTested
+	}
 	setAnnotations(&spec.Template.ObjectMeta, annotations)
 	spec.Template.Annotations[registryv1.DependenciesChecksumAnnotation] = checksum(
 		dependency{"secret", registryv1.SecretPrivateConfig, private},
 		dependency{"configmap", registryv1.ConfigMapTrustedCA, texts(in.TrustedCA)},
+		dependency{"configmap", registryv1.ConfigMapCertificates, storageCA(in.StorageBundle)},
 		dependency{"configmap", in.OIDC.CAConfigMap, texts(in.OIDCCA)},
 	)
 	return untyped(deployment)

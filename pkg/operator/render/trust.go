@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sort"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/hostcerts"
+	"image.alauda.io/registry/pkg/operator/storage"
 )
 
 // configMap has no data field at all when there is no data: the API server drops an empty one.
@@ -41,6 +43,12 @@ func PrivateData(in Inputs) (map[string][]byte, error) {
 			data[key] = []byte(Scalar(string(value)))
 		}
 	}
+	if file, there := in.UserPrivate[storage.KeyGCSFile]; there {
+		data[storage.KeyGCSFile] = file // it is mounted as a file, nobody reads it as a variable
+	}
+	if in.Storage.Object != nil {
+		maps.Copy(data, in.Storage.Object.Private)
+	}
 	return data, nil
 }
 
@@ -68,6 +76,10 @@ func Certificates(in Inputs, now time.Time) (map[string]string, []string, error)
 	data := map[string]string{}
 	var skipped []string
 	for _, key := range sortedKeys(in.AdditionalCA) {
+		if key == registryv1.KeyStorageCABundle {
+			skipped = append(skipped, fmt.Sprintf("certificate key %q is the operator's own; name the CA of the store in spec.storage.s3.trustedCA", key))
+			continue
+		}
 		if _, err := hostcerts.ParseKey(key); err != nil {
 			skipped = append(skipped, err.Error())
 			continue
@@ -78,6 +90,9 @@ func Certificates(in Inputs, now time.Time) (map[string]string, []string, error)
 		}
 		data[key] = in.AdditionalCA[key]
 	}
+	if in.StorageBundle != "" {
+		data[registryv1.KeyStorageCABundle] = in.StorageBundle
+	}
 	if in.Bundle == "" {
 		return data, skipped, nil
 	}
@@ -86,7 +101,7 @@ func Certificates(in Inputs, now time.Time) (map[string]string, []string, error)
 		if err != nil {
 			return nil, skipped, fmt.Errorf("certificate key of %s: %w", host, err)
 		}
-		data[key] = in.Bundle
+		data[key] = in.Bundle + in.redirectBundle()
 	}
 	if err := in.trustRoutes(data); err != nil {
 		return nil, skipped, err
@@ -105,9 +120,26 @@ func (in Inputs) trustRoutes(data map[string]string) error {
 		if err != nil {
 			return fmt.Errorf("certificate key of route %s: %w", route.Name, err)
 		}
-		data[key] = in.Bundle + data[key]
+		data[key] = in.Bundle + in.redirectBundle() + data[key]
 	}
 	return nil
+}
+
+// redirectBundle is the CA of the store where clients are sent to the store: they trust for the redirected
+// request what they trust for the registry.
+func (in Inputs) redirectBundle() string {
+	if in.Config.Spec.DisableRedirect {
+		return ""
+	}
+	return in.StorageBundle
+}
+
+// storageCA is the part of ConfigMap image-registry-certificates that the registry reads at start.
+func storageCA(bundle string) map[string][]byte {
+	if bundle == "" {
+		return nil
+	}
+	return map[string][]byte{registryv1.KeyStorageCABundle: []byte(bundle)}
 }
 
 // registries are the registry's own hosts with port, sorted.

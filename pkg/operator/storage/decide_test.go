@@ -44,7 +44,7 @@ func TestDecide(t *testing.T) {
 		{name: "emptyDir", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{}}, exists: registryv1.ReasonEmptyDir,
 			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
 		{name: "two back ends", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{}, PVC: &registryv1.PVCStorage{}}, fault: registryv1.ReasonMultipleStoragesConfigured},
-		{name: "object store", replicas: 1, storage: registryv1.StorageSpec{S3: &registryv1.S3Storage{}}, fault: registryv1.ReasonUnsupportedStorage, exists: registryv1.ReasonUnknownError},
+		{name: "object store without a driver", replicas: 1, storage: registryv1.StorageSpec{IBMCOS: &registryv1.IBMCOSStorage{}}, fault: registryv1.ReasonUnsupportedStorage, exists: registryv1.ReasonUnknownError},
 		{name: "named claim is missing", replicas: 1, storage: named, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCNotFound},
 		{name: "foreign claim", replicas: 1, storage: named, facts: Facts{Claim: claim(false, rwo)}, exists: registryv1.ReasonPVCExists,
 			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},

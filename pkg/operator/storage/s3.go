@@ -3,10 +3,10 @@ package storage
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/hostcerts"
@@ -138,16 +138,17 @@ func s3Credentials(facts Facts) (map[string][]byte, *fault.Permanent) {
 	return map[string][]byte{KeyCredentials: file}, nil
 }
 
-// profile writes both keys as a profile of the AWS clients. Their reader of such files takes a value as it is
-// up to the end of the line, but trims it and takes quotes away; what it would change is refused, because
-// it knows no escape.
+// profile writes both keys as a profile of the AWS clients.
 func profile(access, secret string) ([]byte, error) {
-	for _, value := range []struct{ key, text string }{{KeyS3Access, access}, {KeyS3Secret, secret}} {
-		if !readsBack(value.text) {
-			return nil, fmt.Errorf("the value of key %s begins or ends with a blank or a quote, or has several lines; no file of AWS credentials can hold it", value.key)
+	file := "[default]\n"
+	for _, line := range []struct{ key, name, text string }{{KeyS3Access, "aws_access_key_id", access}, {KeyS3Secret, "aws_secret_access_key", secret}} {
+		written, ok := profileValue(line.text)
+		if !ok {
+			return nil, fmt.Errorf("the value of key %s begins or ends with a blank or a quote, has several lines, or mixes quotes and comment signs; no file of AWS credentials can hold it", line.key)
 		}
+		file += line.name + " = " + written + "\n"
 	}
-	return []byte("[default]\naws_access_key_id = " + access + "\naws_secret_access_key = " + secret + "\n"), nil
+	return []byte(file), nil
 }
 
 // storageBundle is the CA of the store.
@@ -188,10 +189,18 @@ func caOf(data map[string]string) (string, bool) {
 	return "", false
 }
 
-// readsBack tells whether the AWS clients read the value from a file of credentials as it is.
-func readsBack(value string) bool {
-	return value != "" && strings.TrimFunc(value, trimmed) == value && !strings.ContainsAny(value, "\r\n") &&
-		!slices.Contains([]byte(value), 0)
+// profileValue writes a value so that the AWS clients read it back as it is. Their reader trims it, takes quotes
+// away and knows no escape, so there are values that cannot be written. A comment begins with a sign at the
+// start of the value or after a blank, but not within quotes.
+func profileValue(value string) (string, bool) {
+	if value == "" || strings.TrimFunc(value, trimmed) != value || strings.ContainsAny(value, "\r\n\x00") {
+		return "", false
+	}
+	padded := strings.ReplaceAll(" "+value, "\t", " ")
+	if !strings.Contains(padded, " #") && !strings.Contains(padded, " ;") {
+		return value, true
+	}
+	return `"` + value + `"`, !strings.ContainsAny(value, `"\`)
 }
 
-func trimmed(r rune) bool { return r == ' ' || r == '\t' || r == '"' || r == '\'' }
+func trimmed(r rune) bool { return unicode.IsSpace(r) || r == '"' || r == '\'' }

@@ -54,6 +54,9 @@ const (
 	OwnedAnnotation = Prefix + "owned"
 	// DependenciesChecksumAnnotation is the hash over what a Pod reads at start.
 	DependenciesChecksumAnnotation = Prefix + "dependencies-checksum"
+	// StorageTestedAnnotation (on the Deployment of the registry) identifies the object store and the
+	// credentials that were tested before they were rolled out.
+	StorageTestedAnnotation = Prefix + "storage-tested"
 	// VersionAnnotation is the version of a workload.
 	VersionAnnotation = Prefix + "version"
 	// ManagedPullSecretLabel ("true") marks pull secrets of ServiceAccounts.
