@@ -56,9 +56,21 @@ func (c *Cluster) StartLoad(t *testing.T, ns string) *Load {
 // Project makes a namespace whose ServiceAccount builder may push; it goes away with the test.
 func (c *Cluster) Project(t *testing.T, ns string) string {
 	t.Helper()
-	c.Shell(t, fmt.Sprintf(`kubectl create namespace %[1]s
-kubectl -n %[1]s create serviceaccount builder
-kubectl -n %[1]s create rolebinding builder --clusterrole=system:image-pusher --serviceaccount=%[1]s:builder`, ns))
+	manifest := fmt.Sprintf(`apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: builder, namespace: %[1]s}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: builder, namespace: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:image-pusher"}
+subjects: [{kind: ServiceAccount, name: builder, namespace: %[1]s}]
+`, ns)
+	c.Apply(t, manifest)
 	t.Cleanup(func() { _, _ = c.TryShell("kubectl delete namespace " + ns + " --wait=false") })
 	return ns
 }
