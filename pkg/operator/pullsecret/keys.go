@@ -53,9 +53,9 @@ func (k *keySet) snapshot() map[string]bool {
 	return k.known
 }
 
-// observe takes over the keys that the cluster has now and tells whether they changed. An observation
-// without any key is no observation: it would condemn every token of the cluster.
-func (k *keySet) observe(ids []string, now time.Time) (changed bool) {
+// observe takes over the keys that the cluster has now and tells whether they changed. Keys that signed within
+// grace count as well. An observation without any key is no observation: it would condemn every token.
+func (k *keySet) observe(ids []string, now time.Time, grace time.Duration) (changed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next := map[string]bool{}
@@ -68,7 +68,7 @@ func (k *keySet) observe(ids []string, now time.Time) (changed bool) {
 		return false
 	}
 	for id, at := range k.issued {
-		if now.Sub(at) >= 2*keysInterval {
+		if now.Sub(at) >= grace {
 			delete(k.issued, id)
 			continue
 		}
@@ -186,7 +186,7 @@ func (c *Controller) lookAtKeys(ctx context.Context) {
 		}
 		return
 	}
-	if c.keys.observe(ids, c.Clock.Now()) {
+	if c.keys.observe(ids, c.Clock.Now(), 2*c.keyPace.look) {
 		c.enqueueKeysGone()
 	}
 }

@@ -40,7 +40,7 @@ func TestObservationsOfKeys(t *testing.T) {
 		{"empty changes nothing again", []string{}, false, true},
 	}
 	for _, step := range steps {
-		if changed := keys.observe(step.ids, start); changed != step.changed {
+		if changed := keys.observe(step.ids, start, 2*keysInterval); changed != step.changed {
 			t.Errorf("%s: changed %t, want %t", step.name, changed, step.changed)
 		}
 		if gone := keyGone(keys.snapshot(), "old"); gone != step.gone {
@@ -52,16 +52,16 @@ func TestObservationsOfKeys(t *testing.T) {
 // One API server of several may sign with a key that the others do not publish yet.
 func TestAKeyThatJustSignedIsNotGone(t *testing.T) {
 	var keys keySet
-	keys.observe([]string{"old"}, start)
+	keys.observe([]string{"old"}, start, 2*keysInterval)
 	keys.signedBy("new", start)
 	if keyGone(keys.snapshot(), "new") {
 		t.Fatal("the token would be replaced at once, on and on")
 	}
-	keys.observe([]string{"old"}, start.Add(keysInterval))
+	keys.observe([]string{"old"}, start.Add(keysInterval), 2*keysInterval)
 	if keyGone(keys.snapshot(), "new") {
 		t.Error("gone after one look")
 	}
-	keys.observe([]string{"old"}, start.Add(2*keysInterval))
+	keys.observe([]string{"old"}, start.Add(2*keysInterval), 2*keysInterval)
 	if !keyGone(keys.snapshot(), "new") {
 		t.Error("never gone, although no API server knows it any more")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -22,18 +23,30 @@ import (
 // childVariable names the kubeconfig of a process that runs the operator instead of the measurement.
 const childVariable = "PULLSECRETS_OPERATOR_KUBECONFIG"
 
+// verbosityVariable and metricsVariable change the operator's verbosity and the address of its metrics.
+const (
+	verbosityVariable = "PULLSECRETS_OPERATOR_VERBOSITY"
+	metricsVariable   = "PULLSECRETS_OPERATOR_METRICS"
+)
+
 // child is the operator, as its binary would run it.
 func child() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	logger := logging.Setup(registryv1.OperatorName, 2)
+	verbosity, err := strconv.Atoi(cmp.Or(os.Getenv(verbosityVariable), "2"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	logger := logging.Setup(registryv1.OperatorName, verbosity)
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv(childVariable))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	o := app.DefaultOptions()
-	o.MetricsAddress, o.HealthAddress, o.LeaderElect = "127.0.0.1:0", "127.0.0.1:0", false
+	o.MetricsAddress = cmp.Or(os.Getenv(metricsVariable), "127.0.0.1:0")
+	o.HealthAddress, o.LeaderElect = "127.0.0.1:0", false
 	o.Settings = render.Settings{
 		Namespace: registryv1.DefaultNamespace, ClusterDomain: "cluster.local", Version: "v0.0.0",
 		Images: render.Images{Registry: "r:1", APIServer: "a:1", NodeCA: "n:1", Pruner: "p:1"},
@@ -57,7 +70,6 @@ func startOperator(kubeconfig string) (*operator, error) {
 		return nil, err
 	}
 	o := &operator{cmd: exec.Command(self)}
-	// Its Pod has a limit of 256 MiB, which the operator tells the garbage collector.
 	o.cmd.Env = append(os.Environ(), childVariable+"="+kubeconfig)
 	o.cmd.Stderr = &o.log
 	return o, o.cmd.Start()
