@@ -152,8 +152,8 @@ func TestPullSecretsAreNamedAtAdmission(t *testing.T) {
 		c.waitForPolicies("policy and binding")
 	})
 	for _, mode := range []struct {
-		what     string
-		off, on  func(*registryv1.Config)
+		what    string
+		off, on func(*registryv1.Config)
 	}{
 		{what: "Disabled",
 			off: func(config *registryv1.Config) { config.Spec.ImagePullSecret.Admission = registryv1.AdmissionDisabled },
