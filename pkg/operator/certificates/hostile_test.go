@@ -224,3 +224,20 @@ func TestLifetimesThatCannotWorkAreRefused(t *testing.T) {
 		t.Errorf("the signer ends in %s", left)
 	}
 }
+
+// Behaviour 45. With the shortest wait, too, a lost signer is trusted for longer than servers show its leaves.
+func TestLostSignerStaysUntilServersHaveSwitched(t *testing.T) {
+	w := newWorld()
+	w.in.Lifetimes = Lifetimes{Leaf: time.Hour, CA: 10 * time.Hour, Promote: MinPromote}
+	w.sync(t)
+	old := mustPair(t, w.in.CASecret).cert
+	w.in.CASecret = nil
+	w.sync(t)
+	w.in.Now = w.in.Now.Add(MinPromote)
+	expectWritten(t, w.sync(t), RegistrySecretName, APIServerSecretName, OperatorSecretName)
+	w.in.Now = w.in.Now.Add(settleTime)
+	w.sync(t)
+	if !contains(certificatesIn(w.bundle()), old) {
+		t.Error("servers that read their new pair late are not trusted any more")
+	}
+}

@@ -62,5 +62,9 @@ func (l Lifetimes) retire() time.Duration { return l.Leaf + l.Promote }
 // signed anew by it: running clients know it by then.
 func (l Lifetimes) settle() time.Duration { return min(settleTime, l.Promote) }
 
+// linger is how long a lost signer stays in the bundle: until after leaves were signed anew, and servers show
+// them.
+func (l Lifetimes) linger() time.Duration { return l.Promote + 2*settleTime }
+
 // backdate is how far a certificate is dated back, for clients whose clock is behind.
 func backdate(life time.Duration) time.Duration { return min(clockSkew, life/20) }

@@ -62,7 +62,7 @@ func (p publication) next(in Input, wanted []*x509.Certificate, ended map[string
 			continue
 		}
 		end, known := p.until[id]
-		if latest := whole(in.Now.Add(in.Lifetimes.Promote)); !known || end.After(latest) {
+		if latest := whole(in.Now.Add(in.Lifetimes.linger())); !known || end.After(latest) {
 			end = latest
 		}
 		if !in.Now.Before(end) {
