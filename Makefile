@@ -13,6 +13,7 @@ NODES ?= 2
 IMAGES ?= 1000,10000,30000
 REGISTRY ?=
 BENCH ?=
+UPGRADE ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 # At most two packages under test at a time: most of them start servers of their own.
 # Each run leaves its results in a file, from which the list of behaviours is made.
@@ -130,6 +131,11 @@ test-clients: up $(OUTPUT)/bin/gotestsum ## crane, skopeo, podman, oras, helm, c
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/clients.json -- -tags clients -count=1 -parallel 2 -timeout 30m ./test/clients
 
+.PHONY: test-upgrade
+test-upgrade: up $(OUTPUT)/bin/gotestsum ## from the release before this one, and both mixed; needs the history: UPGRADE='-mixed 10m'
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/upgrade.json -- -tags upgrade -count=1 -timeout 60m ./test/upgrade $(UPGRADE)
+
 .PHONY: behaviours
 behaviours: ## which behaviours of the specifications are tested, after the tests have run
 	@$(GO) run ./hack/behaviours
@@ -155,6 +161,10 @@ bench-storage: devcluster-binaries ## what images cost in each storage backend: 
 .PHONY: bench-idle
 bench-idle: ## what the product costs while nobody uses it
 	@KUBECONFIG=$(OUTPUT)/devcluster/kubeconfig $(GO) run ./test/bench/idle
+
+.PHONY: bench-pullsecrets
+bench-pullsecrets: devcluster-binaries ## managed pull secrets of 10,000 ServiceAccounts, half an hour; BENCH=-rotate adds a rotation of the signing key
+	@$(GO) run ./test/bench/pullsecrets $(BENCH)
 
 .PHONY: clean
 clean: down ## remove everything that was made

@@ -30,9 +30,9 @@ var specOfDirectory = map[string]string{
 	"test/pruner":        "pruner",
 }
 
-// onRequest names the directories whose tests `make test` leaves out, because they install clients from
-// outside of the project, and the target that runs them.
-var onRequest = map[string]string{"test/clients": "make test-clients"}
+// onRequest names the directories whose tests `make test` leaves out, because they need clients from
+// outside of the project or the history of the repository, and the target that runs them.
+var onRequest = map[string]string{"test/clients": "make test-clients", "test/upgrade": "make test-upgrade"}
 
 // testID is a test function: the import path of its package and its name.
 type testID struct {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +19,7 @@ func TestUpgradeKeepsServing(t *testing.T) {
 	cluster.Healthy(t)
 	cluster.Build(t, cluster.Root, "next")
 	project := cluster.Project(t, "upgraded")
-	shareStorage(t, cluster)
+	cluster.ShareStorage(t)
 
 	apply := func(tag string) {
 		t.Helper()
@@ -61,41 +60,6 @@ func TestUpgradeKeepsServing(t *testing.T) {
 	installed.Eventually(t, "pulls after an upgrade without replicas", func() error { return atLeast(load.Done("pull"), 10) })
 	installed.Eventually(t, "pushes after an upgrade without replicas", func() error { return atLeast(load.Done("push"), 10) })
 	load.Stop(t)
-}
-
-// shareStorage moves the registry to a claim that many nodes may use, and back when the test ends. What is
-// stored stays: Unmanaged is what keeps a claim.
-func shareStorage(t *testing.T, cluster *installed.Cluster) {
-	t.Helper()
-	const config = "kubectl get configs.imageregistry.operator.alauda.io cluster -o "
-	var before struct {
-		Replicas int            `json:"replicas"`
-		Storage  map[string]any `json:"storage"`
-	}
-	if err := json.Unmarshal([]byte(cluster.Shell(t, config+"jsonpath='{.spec}'")), &before); err != nil {
-		t.Fatal(err)
-	}
-	storage, err := json.Marshal(before.Storage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster.Apply(t, `apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {name: shared-by-nodes, namespace: image-registry-system}
-spec:
-  accessModes: [ReadWriteMany]
-  resources: {requests: {storage: 1Gi}}
-`)
-	t.Cleanup(func() {
-		cluster.Shell(t, fmt.Sprintf(`kubectl patch configs.imageregistry.operator.alauda.io cluster --type=json -p '[
-  {"op": "add", "path": "/spec/replicas", "value": %d}, {"op": "replace", "path": "/spec/storage", "value": %s}]'`, before.Replicas, storage))
-		cluster.Healthy(t)
-		cluster.Shell(t, "kubectl -n image-registry-system delete pvc shared-by-nodes --ignore-not-found --timeout=120s")
-	})
-	cluster.Patch(t, `{"spec":{"storage":{"managementState":"Unmanaged"}}}`)
-	cluster.Healthy(t)
-	cluster.Patch(t, `{"spec":{"storage":{"pvc":{"claim":"shared-by-nodes"}}}}`)
-	cluster.Healthy(t)
 }
 
 func isEmpty(out string, err error) error {
