@@ -128,7 +128,8 @@ func writesSince(t *testing.T, account string, since time.Time) (writes, leases 
 //
 // Behaviour operator 23: on a healthy system nothing but the lease is written.
 func TestIdleOperatorWritesOnlyItsLease(t *testing.T) {
-	const operator, quiet = "cluster-image-registry-operator", 30 * time.Second
+	// The numbers of pull secrets are written up to 30 seconds after they changed.
+	const operator, quiet = "cluster-image-registry-operator", time.Minute
 	shared.waitHealthy(t)
 	eventually(t, "the operator has settled after the tests before", func(context.Context) error {
 		if writes, _ := writesSince(t, operator, time.Now().Add(-quiet)); len(writes) > 0 {
