@@ -11,7 +11,7 @@ import (
 	"image.alauda.io/registry/test/installed"
 )
 
-// Behaviours operator 86 and 87: without a lifecycle manager. The images of this build under another tag stand
+// Behaviour operator 87: without a lifecycle manager. The images of this build under another tag stand
 // for the next version: everything rolls, as it does in an upgrade. With one and with two replicas on a
 // storage that nodes share no push and no pull fails; with none, none is started.
 func TestUpgradeKeepsServing(t *testing.T) {

@@ -34,7 +34,7 @@ func previousRelease(t *testing.T, cluster *installed.Cluster) string {
 	return dir
 }
 
-// Behaviours operator 86 and 87: two replicas on a shared storage go from the release before this one, with its
+// Behaviour operator 87: two replicas on a shared storage go from the release before this one, with its
 // own manifests and programs, to this one, and no push and no pull fails.
 func TestUpgradeFromThePreviousRelease(t *testing.T) {
 	cluster := installed.Connect(t)
