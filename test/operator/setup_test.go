@@ -53,6 +53,7 @@ const (
 // cluster is a control plane with a running operator.
 type cluster struct {
 	t        *testing.T
+	plane    *controlplane.ControlPlane
 	kube     kubernetes.Interface
 	dynamic  dynamic.Interface
 	registry versioned.Interface
@@ -140,8 +141,15 @@ func start(t *testing.T) *cluster {
 // install starts a control plane and installs the operator's manifests.
 func install(t *testing.T) *cluster {
 	t.Helper()
-	plane := controlplane.Start(t, controlplane.WithControllerManager("garbage-collector-controller", "serviceaccount-controller"))
-	c := &cluster{t: t, writes: &writes{}, refusals: &refusals{}}
+	return installWith(t)
+}
+
+// installWith also runs more of the cluster's own controllers.
+func installWith(t *testing.T, controllers ...string) *cluster {
+	t.Helper()
+	controllers = append([]string{"garbage-collector-controller", "serviceaccount-controller"}, controllers...)
+	plane := controlplane.Start(t, controlplane.WithControllerManager(controllers...))
+	c := &cluster{t: t, plane: plane, writes: &writes{}, refusals: &refusals{}}
 	var err error
 	if c.kube, err = kubernetes.NewForConfig(plane.Config); err != nil {
 		t.Fatal(err)
@@ -209,24 +217,10 @@ func (c *cluster) read(data []byte, err error) [][]byte {
 // it takes part in the election of a leader.
 func (c *cluster) operator(lease leader.Times, identity string, writes *writes) (stop func()) {
 	c.t.Helper()
-	config := rest.CopyConfig(c.account)
-	config.Wrap(writes.wrap)
-	config.Wrap(c.refusals.wrap)
-	options := app.DefaultOptions()
-	options.MetricsAddress, options.HealthAddress = "127.0.0.1:0", "127.0.0.1:0"
+	options := c.options()
 	options.LeaderElect, options.Identity, options.Lease = identity != "", identity, lease
-	options.Settings = render.Settings{
-		Namespace: ns, ClusterDomain: "cluster.local", Version: "v1.2.3",
-		Images: render.Images{Registry: "r:1", APIServer: "a:1", NodeCA: "n:1", Pruner: "p:1"},
-	}
-	monitoring, err := render.ParseMonitoring("cpaas-system/prometheus-sa")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	options.Settings.Monitoring = monitoring
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- app.RunWith(ctx, options, config, func(int) {}) }()
+	done := c.run(ctx, options, writes.wrap, c.refusals.wrap)
 	t := c.t
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -236,6 +230,35 @@ func (c *cluster) operator(lease leader.Times, identity string, writes *writes) 
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// options are those of an operator that shares the machine with others, without election of a leader.
+func (c *cluster) options() app.Options {
+	c.t.Helper()
+	options := app.DefaultOptions()
+	options.MetricsAddress, options.HealthAddress = "127.0.0.1:0", "127.0.0.1:0"
+	options.LeaderElect = false
+	options.Settings = render.Settings{
+		Namespace: ns, ClusterDomain: "cluster.local", Version: "v1.2.3",
+		Images: render.Images{Registry: "r:1", APIServer: "a:1", NodeCA: "n:1", Pruner: "p:1"},
+	}
+	monitoring, err := render.ParseMonitoring("cpaas-system/prometheus-sa")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	options.Settings.Monitoring = monitoring
+	return options
+}
+
+// run runs an operator until ctx ends, with the rights of its ServiceAccount, and says how it ended.
+func (c *cluster) run(ctx context.Context, options app.Options, wraps ...func(http.RoundTripper) http.RoundTripper) <-chan error {
+	config := rest.CopyConfig(c.account)
+	for _, wrap := range wraps {
+		config.Wrap(wrap)
+	}
+	done := make(chan error, 1)
+	go func() { done <- app.RunWith(ctx, options, config, func(int) {}) }()
+	return done
 }
 
 // eventually polls until the condition holds; it says what it last saw when it never does.

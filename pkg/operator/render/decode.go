@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -97,7 +98,27 @@ func untyped(object any) (*unstructured.Unstructured, error) {
 	}
 	delete(content, "status")
 	dropNull(content)
+	dropEmpty(content, "affinity", "resources")
 	return &unstructured.Unstructured{Object: content}, nil
+}
+
+// dropEmpty drops objects without content under some keys. Server-side apply takes an object away together with the
+// last field in it that was ours, and would make it anew, empty, with the next request: two roll-outs for one edit.
+func dropEmpty(value any, keys ...string) {
+	switch typed := value.(type) {
+	case map[string]any:
+		for key, member := range typed {
+			if object, ok := member.(map[string]any); ok && len(object) == 0 && slices.Contains(keys, key) {
+				delete(typed, key)
+				continue
+			}
+			dropEmpty(member, keys...)
+		}
+	case []any:
+		for _, member := range typed {
+			dropEmpty(member, keys...)
+		}
+	}
 }
 
 func dropNull(value any) {
