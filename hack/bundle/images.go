@@ -83,7 +83,7 @@ func imageName(reference string) string {
 func operatorContainer(deployment object) (object, error) {
 	containers, _ := dig(deployment, "spec", "template", "spec", "containers").([]any)
 	if len(containers) != 1 {
-		return nil, fmt.Errorf("Deployment %s has %d containers, want one", text(deployment, "metadata", "name"), len(containers))
+		return nil, fmt.Errorf("the operator's Deployment %s has %d containers, want one", text(deployment, "metadata", "name"), len(containers))
 	}
 	container, _ := containers[0].(object)
 	return container, nil

@@ -77,8 +77,10 @@ func TestBrokenBundlesDoNotValidate(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"no installation mode": func(t *testing.T, dir string) { replace(t, filepath.Join(dir, csv), "supported: true", "supported: false") },
-		"capability":           func(t *testing.T, dir string) { replace(t, filepath.Join(dir, csv), "Deep Insights", "Mind Reading") },
+		"no installation mode": func(t *testing.T, dir string) {
+			replace(t, filepath.Join(dir, csv), "supported: true", "supported: false")
+		},
+		"capability": func(t *testing.T, dir string) { replace(t, filepath.Join(dir, csv), "Deep Insights", "Mind Reading") },
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()

@@ -46,7 +46,7 @@ func monitor(interval, label, fields string) *unstructured.Unstructured {
 	if fields != "" {
 		object.SetManagedFields([]metav1.ManagedFieldsEntry{{
 			Manager: registryv1.OperatorName, Operation: metav1.ManagedFieldsOperationApply,
-			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 		}})
 	}
 	return object
