@@ -87,12 +87,12 @@ func keyID(signed string) string {
 
 // refreshPatch is the merge patch that puts a token into a Secret, only into this very object and only
 // at the version that was decided on.
-func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string, hostsHash string) ([]byte, error) {
+func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string, hostsHash string) (written, error) {
 	data, err := credential(account, t.value, hosts)
 	if err != nil {
-		return nil, fmt.Errorf("encode credential: %w", err)
+		return written{}, fmt.Errorf("encode credential: %w", err)
 	}
-	return json.Marshal(map[string]any{
+	body, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid":             secret.UID,
 			"resourceVersion": secret.ResourceVersion,
@@ -108,38 +108,43 @@ func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string
 		},
 		"data": map[string][]byte{corev1.DockerConfigJsonKey: data},
 	})
+	return written{body: body, data: data}, err
 }
+
+// written is a patch of a Secret and the credential in it.
+type written struct{ body, data []byte }
 
 // withhold takes the words out of an error that repeats the token: an admission policy of somebody may quote
-// the object that it refuses, and errors are logged. What the error means to the caller stays.
-func withhold(err error, account, token string) error {
-	text := err.Error()
-	auth := base64.StdEncoding.EncodeToString([]byte(account + ":" + token))
-	_, signature, _ := cutLast(token, ".")
-	for _, part := range []string{token, signature, auth, auth[len(auth)/2:]} {
-		if part == "" || !strings.Contains(text, part) && !strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(part))) {
-			continue
-		}
-		var status apierrors.APIStatus
-		if !errors.As(err, &status) {
-			return errors.New("the error repeats the token and is withheld")
-		}
-		withheld := status.Status()
-		withheld.Message = fmt.Sprintf("%s; the message of the API server repeats the token and is withheld", withheld.Reason)
-		if withheld.Details != nil {
-			withheld.Details = &metav1.StatusDetails{RetryAfterSeconds: withheld.Details.RetryAfterSeconds}
-		}
-		return &apierrors.StatusError{ErrStatus: withheld}
+// the object that it refuses, or a part of it, and errors are logged. What the error means to the caller stays.
+func withhold(err error, data []byte, token string) error {
+	if !repeats(err.Error(), token, string(data), base64.StdEncoding.EncodeToString(data), base64.StdEncoding.EncodeToString([]byte(token))) {
+		return err
 	}
-	return err
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return errors.New("the error repeats the token and is withheld")
+	}
+	withheld := status.Status()
+	withheld.Message = fmt.Sprintf("%s; the message of the API server repeats the token and is withheld", withheld.Reason)
+	if withheld.Details != nil {
+		withheld.Details = &metav1.StatusDetails{RetryAfterSeconds: withheld.Details.RetryAfterSeconds}
+	}
+	return &apierrors.StatusError{ErrStatus: withheld}
 }
 
-func cutLast(text, separator string) (before, after string, found bool) {
-	at := strings.LastIndex(text, separator)
-	if at < 0 {
-		return text, "", false
+// quotation is how many characters in a row are taken for a quotation. Nobody guesses the rest of a token.
+const quotation = 16
+
+// repeats tells whether a text quotes one of the secrets.
+func repeats(text string, secrets ...string) bool {
+	for at := 0; at+quotation <= len(text); at++ {
+		for _, secret := range secrets {
+			if strings.Contains(secret, text[at:at+quotation]) {
+				return true
+			}
+		}
 	}
-	return text[:at], text[at+len(separator):], true
+	return false
 }
 
 // referencesPatch is the merge patch that replaces the list imagePullSecrets of a ServiceAccount. The

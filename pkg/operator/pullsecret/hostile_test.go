@@ -92,21 +92,25 @@ func TestAReferenceThatAdmissionKeepsIsNotForgotten(t *testing.T) {
 // Behaviour 73. A policy of somebody may quote the object that it refuses.
 func TestErrorsRepeatNoToken(t *testing.T) {
 	const token = "aGVhZGVy.cGF5bG9hZA.c2lnbmF0dXJl"
-	auth := base64.StdEncoding.EncodeToString([]byte("app:" + token))
+	data, err := credential("app", token, []string{"h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, encoded := base64.StdEncoding.EncodeToString([]byte("app:"+token)), base64.StdEncoding.EncodeToString(data)
 	for _, quoted := range []string{
-		token, auth, "c2lnbmF0dXJl", base64.StdEncoding.EncodeToString([]byte(token)), `{"auths":{"h":{"auth":"` + auth + `"}}}`,
+		token, auth, token[10:30], encoded, encoded[20:60], base64.StdEncoding.EncodeToString([]byte(token)), `{"auths":{"h":{"auth":"` + auth + `"}}}`,
 	} {
 		denied := apierrors.NewForbidden(corev1.Resource("secrets"), "x", errors.New("denied: "+quoted))
-		got := withhold(fmt.Errorf("write: %w", denied), "app", token)
+		got := withhold(fmt.Errorf("write: %w", denied), data, token)
 		if strings.Contains(got.Error(), quoted) || !apierrors.IsForbidden(got) {
 			t.Errorf("%s", got)
 		}
-		if got := withhold(errors.New(quoted), "app", token); strings.Contains(got.Error(), quoted) {
+		if got := withhold(errors.New(quoted), data, token); strings.Contains(got.Error(), quoted) {
 			t.Errorf("%s", got)
 		}
 	}
 	plain := apierrors.NewConflict(corev1.Resource("secrets"), "x", errors.New("changed"))
-	if got := withhold(plain, "app", token); got != error(plain) {
+	if got := withhold(plain, data, token); got != error(plain) {
 		t.Errorf("an error without a token was changed: %v", got)
 	}
 }

@@ -185,9 +185,9 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 		return time.Time{}, err
 	}
 	c.keys.signedBy(keyID(t.value), start)
-	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch.body, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
-		return time.Time{}, fmt.Errorf("write token: %w", withhold(err, account.Name, t.value))
+		return time.Time{}, fmt.Errorf("write token: %w", withhold(err, patch.data, t.value))
 	}
 	klog.FromContext(ctx).V(4).Info("Wrote pull secret", "secret", klog.KObj(secret), "reason", reason, "refreshAt", t.refreshAt)
 	return t.refreshAt, nil

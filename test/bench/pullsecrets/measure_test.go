@@ -56,8 +56,8 @@ func TestFillRestRestartAndAChangeOfHosts(t *testing.T) {
 	}
 }
 
-// issued are all tokens that were ever seen in a Secret.
-type issued map[string]string
+// issued are all tokens that were ever seen in a Secret, each with its credential and the Secret's data in base64.
+type issued map[string]struct{ auth, data string }
 
 // follow takes in the tokens of all Secrets until ctx ends.
 func (i issued) follow(ctx context.Context, c *cluster) error {
@@ -83,7 +83,7 @@ func (i issued) follow(ctx context.Context, c *cluster) error {
 				return err
 			}
 			if _, token, _ := strings.Cut(string(text), ":"); token != "" {
-				i[token] = entry.Auth
+				i[token] = struct{ auth, data string }{entry.Auth, base64.StdEncoding.EncodeToString(secret.Data[corev1.DockerConfigJsonKey])}
 			}
 		}
 	}
@@ -92,7 +92,8 @@ func (i issued) follow(ctx context.Context, c *cluster) error {
 
 // leaks names the parts of tokens that a text holds. The first part of a token is no secret: it names the key.
 func (i issued) leaks(text string) (found []string) {
-	for token, auth := range i {
+	for token, seen := range i {
+		auth := seen.auth
 		parts := strings.Split(token, ".")
 		forms := map[string]string{
 			"token": token, "auth": auth, "payload": parts[1], "signature": parts[2],
@@ -100,6 +101,7 @@ func (i issued) leaks(text string) (found []string) {
 			"auth in base64":  base64.StdEncoding.EncodeToString([]byte(auth)),
 			"part of auth":    auth[len(auth)/2 : len(auth)/2+40],
 			"part of payload": parts[1][20:60],
+			"part of data":    seen.data[300:340],
 		}
 		for form, value := range forms {
 			if strings.Contains(text, value) {
@@ -210,7 +212,7 @@ spec:
   - {name: there, expression: "request.namespace == 'quoted'"}
   validations:
   - expression: "false"
-    messageExpression: "'refused: ' + string(object.data['.dockerconfigjson'])"
+    messageExpression: "'refused: ' + (size(string(object.data['.dockerconfigjson'])) > 2000 ? string(object.data['.dockerconfigjson']).substring(0, 2000) : string(object.data['.dockerconfigjson']))"
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
