@@ -79,7 +79,8 @@ func (c *Controller) applyRoute(ctx context.Context, p *pass, route ingress.Rout
 	var problems []string
 	object, err := render.Ingress(c.Settings, route)
 	if err == nil {
-		err = c.apply(ctx, object)
+		// Not by way of apply, which takes a refusal for a fault of the whole registry.
+		_, _, err = c.Applier.Apply(ctx, object)
 	}
 	if refused(err) {
 		problems = append(problems, fmt.Sprintf("route %s: the cluster refuses its Ingress (%s, spec.ingress): %v", route.Name, route.Field, err))
