@@ -33,7 +33,7 @@ root:
 	@[ "$$(id -u)" -eq 0 ] || { echo "the development cluster needs root; for another cluster: make up CLUSTER=current IMAGE_REGISTRY=host/path" >&2; exit 1; }
 
 .PHONY: build
-build: prerequisites ## build the five binaries for this machine into _output/bin
+build: prerequisites ## build the five binaries for this machine into _output/bin/<os>_<arch>
 	$(GO) run ./hack/images binaries
 
 .PHONY: images

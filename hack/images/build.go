@@ -70,32 +70,56 @@ type builder struct {
 // build compiles and assembles the selected images. Images without source are left out, and named in
 // the error after the others were built.
 func build(ctx context.Context, options buildOptions, log io.Writer) error {
-	all, err := loadSettings(options.Root)
+	b, present, missing, err := newBuilder(ctx, options, log)
 	if err != nil {
 		return err
 	}
-	selected, err := selectImages(all, options.Only)
-	if err != nil {
-		return err
-	}
-	platforms, err := parsePlatforms(options.Platforms)
-	if err != nil {
-		return err
-	}
-	out, err := filepath.Abs(options.Out)
-	if err != nil {
-		return err
-	}
-	options.Out = out
-	b := builder{options: options, platforms: platforms, log: log,
-		compiler: compiler{root: options.Root, out: out, stamp: readStamp(ctx, options.Root), stderr: log}}
-	present, missing := splitMissing(options.Root, selected)
 	if err := b.readCABundle(present); err != nil {
 		return err
 	}
 	if err := b.run(ctx, present); err != nil {
 		return err
 	}
+	return noSource(missing)
+}
+
+// binaries compiles the programs of the product and nothing else; a sample is no part of it.
+func binaries(ctx context.Context, options buildOptions, log io.Writer) error {
+	b, present, missing, err := newBuilder(ctx, options, log)
+	if err != nil {
+		return err
+	}
+	present = slices.DeleteFunc(present, func(image imageSettings) bool { return image.Sample })
+	if err := b.compile(ctx, present); err != nil {
+		return err
+	}
+	return noSource(missing)
+}
+
+// newBuilder reads the table of images. It returns the selected ones, and the packages of those that have no source.
+func newBuilder(ctx context.Context, options buildOptions, log io.Writer) (b builder, present []imageSettings, missing []string, err error) {
+	all, err := loadSettings(options.Root)
+	if err != nil {
+		return b, nil, nil, err
+	}
+	selected, err := selectImages(all, options.Only)
+	if err != nil {
+		return b, nil, nil, err
+	}
+	platforms, err := parsePlatforms(options.Platforms)
+	if err != nil {
+		return b, nil, nil, err
+	}
+	if options.Out, err = filepath.Abs(options.Out); err != nil {
+		return b, nil, nil, err
+	}
+	b = builder{options: options, platforms: platforms, log: log,
+		compiler: compiler{root: options.Root, out: options.Out, stamp: readStamp(ctx, options.Root), stderr: log}}
+	present, missing = splitMissing(options.Root, selected)
+	return b, present, missing, nil
+}
+
+func noSource(missing []string) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("no Go source in %s", strings.Join(missing, ", "))
 	}
@@ -121,16 +145,8 @@ func (b *builder) run(ctx context.Context, images []imageSettings) error {
 	if len(images) == 0 {
 		return nil
 	}
-	programs := slices.DeleteFunc(slices.Clone(images), imageSettings.contentOnly)
-	for _, p := range b.platforms {
-		if len(programs) == 0 {
-			break
-		}
-		start := time.Now()
-		if err := b.compiler.compile(ctx, p, programs); err != nil {
-			return err
-		}
-		fmt.Fprintf(b.log, "compiled %d binaries for %s in %s\n", len(programs), p, time.Since(start).Round(100*time.Millisecond))
+	if err := b.compile(ctx, images); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(filepath.Join(b.options.Out, "images"), 0o755); err != nil {
 		return err
@@ -139,6 +155,22 @@ func (b *builder) run(ctx context.Context, images []imageSettings) error {
 		if err := b.image(image); err != nil {
 			return fmt.Errorf("image %s: %w", image.Name, err)
 		}
+	}
+	return nil
+}
+
+// compile builds the programs of the images for every platform.
+func (b *builder) compile(ctx context.Context, images []imageSettings) error {
+	programs := slices.DeleteFunc(slices.Clone(images), imageSettings.contentOnly)
+	if len(programs) == 0 {
+		return nil
+	}
+	for _, p := range b.platforms {
+		start := time.Now()
+		if err := b.compiler.compile(ctx, p, programs); err != nil {
+			return err
+		}
+		fmt.Fprintf(b.log, "compiled %d binaries for %s in %s\n", len(programs), p, time.Since(start).Round(100*time.Millisecond))
 	}
 	return nil
 }

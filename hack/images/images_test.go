@@ -98,6 +98,28 @@ func TestTheSameInputGivesTheSameResult(t *testing.T) {
 	}
 }
 
+func TestBinariesAreCompiledWithoutImages(t *testing.T) {
+	t.Setenv("GOWORK", "off")
+	out := t.TempDir()
+	options := smallOptions(smallRepository(t), out)
+	options.CABundle = filepath.Join(out, "none") // no image, no certificates
+	if err := binaries(context.Background(), options, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range options.Platforms {
+		if _, err := os.Stat(filepath.Join(out, "bin", strings.ReplaceAll(p, "/", "_"), "tool")); err != nil {
+			t.Errorf("no binary for %s: %v", p, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "images")); !os.IsNotExist(err) {
+		t.Errorf("the folder of images: %v, want none", err)
+	}
+	options.Only = nil
+	if err := binaries(context.Background(), options, io.Discard); err == nil || !strings.Contains(err.Error(), "./cmd/absent") {
+		t.Errorf("with a package that has no source the error is %v", err)
+	}
+}
+
 func TestAnImageIsBuiltAgainOnlyWhenItsInputChanged(t *testing.T) {
 	root, out := smallRepository(t), t.TempDir()
 	options := smallOptions(root, out)

@@ -1,5 +1,6 @@
 // Command images builds the container images of the product without Docker, and pushes them.
 //
+//	go run ./hack/images binaries
 //	go run ./hack/images build [--platforms …] [--only …] [--tag …] [--registry …]
 //	go run ./hack/images push --registry HOST/PREFIX
 //	go run ./hack/images dockerfiles
@@ -18,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,7 +42,7 @@ func newCommand(log io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(buildCommand(log), pushCommand(log), dockerfilesCommand())
+	root.AddCommand(binariesCommand(log), buildCommand(log), pushCommand(log), dockerfilesCommand())
 	return root
 }
 
@@ -65,6 +67,27 @@ func buildCommand(log io.Writer) *cobra.Command {
 	flags.StringVar(&options.Tag, "tag", options.Tag, "tag of the images")
 	flags.StringVar(&options.Registry, "registry", options.Registry, "registry and prefix of the image names")
 	flags.StringVar(&options.CABundle, "ca-bundle", options.CABundle, "root certificates to put into images that need them")
+	return command
+}
+
+func binariesCommand(log io.Writer) *cobra.Command {
+	options := defaultBuildOptions()
+	options.Platforms = []string{runtime.GOOS + "/" + runtime.GOARCH}
+	command := &cobra.Command{
+		Use:   "binaries",
+		Short: "Compile the binaries of the product, without images",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := options.Validate(); err != nil {
+				return err
+			}
+			return binaries(command.Context(), options, log)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&options.Root, "root", options.Root, "root of the repository")
+	flags.StringVar(&options.Out, "output", options.Out, "folder for binaries")
+	flags.StringSliceVar(&options.Platforms, "platforms", options.Platforms, "platforms to compile for")
 	return command
 }
 
