@@ -79,10 +79,10 @@ $(OUTPUT)/bin/conformance: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/tools && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/conformance github.com/opencontainers/distribution-spec/conformance
 
-# An S3 server on a directory, for the tests of object storage.
+# An S3 server on a directory, for the tests of object storage. It is static, because one of them runs it in a Pod.
 $(OUTPUT)/bin/versitygw: hack/s3server/go.mod
 	@mkdir -p $(OUTPUT)/bin
-	@cd hack/s3server && GOWORK=off $(GO) build -o ../../$(OUTPUT)/bin/versitygw github.com/versity/versitygw/cmd/versitygw
+	@cd hack/s3server && GOWORK=off CGO_ENABLED=0 $(GO) build -o ../../$(OUTPUT)/bin/versitygw github.com/versity/versitygw/cmd/versitygw
 
 # An ingress controller, for the end-to-end test of exposed hosts.
 $(OUTPUT)/bin/traefik: hack/ingress/go.mod hack/ingress/build.sh hack/ingress/dnsproviders.go
@@ -121,7 +121,7 @@ test-conformance: devcluster-binaries $(OUTPUT)/bin/conformance ## the OCI distr
 	@$(GO) test -tags component -count=1 -v -run 'TestConformanceProgram' ./test/datapath
 
 .PHONY: test-e2e
-test-e2e: up $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/traefik ## tests with Pods and real clients on the development cluster
+test-e2e: up $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/traefik $(OUTPUT)/bin/versitygw ## tests with Pods and real clients on the development cluster
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/e2e.json -- -tags e2e -count=1 -timeout 30m ./test/e2e/...
 
