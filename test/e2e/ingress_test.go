@@ -249,7 +249,7 @@ func expose(t *testing.T, class string) map[string][]byte {
 // conceal takes both routes back.
 func conceal(t *testing.T) {
 	t.Helper()
-	shared.shell(t, `kubectl patch config cluster --type=merge -p '{"spec":{"defaultRoute":false,"routes":null,"ingress":null}}'`)
+	shared.shell(t, `kubectl patch config cluster --type=merge -p '{"spec":{"defaultRoute":null,"routes":null,"ingress":null}}'`)
 }
 
 // oneHost is the way to one host through the controller: names are not looked up, and a request to any other
