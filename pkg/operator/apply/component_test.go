@@ -57,15 +57,16 @@ func TestARequestIsBoundToTheClaimThatWasLookedAt(t *testing.T) {
 		}
 	}
 
-	first, sent, err := a.Apply(ctx, sized(true))
+	created, sent, err := a.Apply(ctx, sized(true))
 	if err != nil || !sent {
 		t.Fatalf("create: sent %t, error %v", sent, err)
 	}
 	if _, err := a.request(ctx, claims, sized(true), nil); !apierrors.IsAlreadyExists(err) {
 		t.Errorf("create what exists: %v", err)
 	}
+	var applied *unstructured.Unstructured
 	for range 2 {
-		if _, sent, err = a.Apply(ctx, sized(true)); err != nil {
+		if applied, sent, err = a.Apply(ctx, sized(true)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,14 +75,20 @@ func TestARequestIsBoundToTheClaimThatWasLookedAt(t *testing.T) {
 	}
 
 	drop()
-	if _, err := a.request(ctx, claims, sized(true), first); !apierrors.IsConflict(err) {
+	if _, err := a.request(ctx, claims, sized(true), applied); !apierrors.IsConflict(err) {
 		t.Errorf("change what is gone: %v", err)
+	}
+	if _, err := a.request(ctx, claims, sized(true), created); !apierrors.IsNotFound(err) {
+		t.Errorf("take over what is gone: %v", err)
 	}
 	if _, err := claims.Create(ctx, sized(false), metav1.CreateOptions{FieldManager: "somebody"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.request(ctx, claims, sized(true), first); !apierrors.IsInvalid(err) {
+	if _, err := a.request(ctx, claims, sized(true), applied); !apierrors.IsInvalid(err) {
 		t.Errorf("change what took its place: %v", err)
+	}
+	if _, err := a.request(ctx, claims, sized(true), created); !apierrors.IsConflict(err) {
+		t.Errorf("take over what took its place: %v", err)
 	}
 	if _, sent, err := a.Apply(ctx, sized(true)); err == nil || sent {
 		t.Errorf("apply over a foreign claim: sent %t, error %v", sent, err)
