@@ -162,7 +162,7 @@ func registryPod(t *testing.T) *corev1.Pod {
 // are redirected to it and do not know the names of Services.
 func startStore(t *testing.T, namespace string) (endpoint, caFile string) {
 	t.Helper()
-	image := nodeimages.Load(t, "versitygw", filepath.Join(shared.root, "_output", "bin", "versitygw"), nodeimages.File{Path: "/buckets/.keep"})
+	image := nodeimages.Load(t, "versitygw", filepath.Join(shared.root, "_output", "bin", "versitygw"))
 	service, err := shared.kube.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "s3"},
 		Spec: corev1.ServiceSpec{
@@ -190,11 +190,11 @@ func startStore(t *testing.T, namespace string) (endpoint, caFile string) {
 				Env:            []corev1.EnvVar{{Name: "ROOT_ACCESS_KEY", Value: storeAccess}, {Name: "ROOT_SECRET_KEY", Value: storeSecret}},
 				ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(9000)}}},
 				VolumeMounts: []corev1.VolumeMount{
-					{Name: "images", MountPath: "/buckets/images"}, {Name: "metadata", MountPath: "/metadata"}, {Name: "tls", MountPath: "/tls", ReadOnly: true},
+					{Name: "buckets", MountPath: "/buckets"}, {Name: "images", MountPath: "/buckets/images"}, {Name: "metadata", MountPath: "/metadata"}, {Name: "tls", MountPath: "/tls", ReadOnly: true},
 				},
 			}},
 			Volumes: []corev1.Volume{
-				{Name: "images", VolumeSource: empty}, {Name: "metadata", VolumeSource: empty},
+				{Name: "buckets", VolumeSource: empty}, {Name: "images", VolumeSource: empty}, {Name: "metadata", VolumeSource: empty},
 				{Name: "tls", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s3-tls"}}},
 			},
 		},
