@@ -331,13 +331,16 @@ func useExposed(t *testing.T, way oneHost, host, namespace, token string) {
 	if want := digestOf(t, image); digestOf(t, got) != want {
 		t.Errorf("pulled %s, pushed %s", digestOf(t, got), want)
 	}
-	stream, err := shared.image.ImageV1().ImageStreams(namespace).Get(t.Context(), "app", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(stream.Status.PublicDockerImageRepository, exposedHost+"/") {
-		t.Errorf("status.publicDockerImageRepository is %q, want the host of the default route", stream.Status.PublicDockerImageRepository)
-	}
+	eventually(t, "the stream names the host of the default route", func(ctx context.Context) error {
+		stream, err := shared.image.ImageV1().ImageStreams(namespace).Get(ctx, "app", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(stream.Status.PublicDockerImageRepository, exposedHost+"/") { // the kubelet brings the configuration within a minute and a half
+			return fmt.Errorf("status.publicDockerImageRepository is %q", stream.Status.PublicDockerImageRepository)
+		}
+		return nil
+	})
 	anonymous, err := remote.Image(reference, remote.WithContext(t.Context()), remote.WithTransport(way), remote.WithAuth(authn.Anonymous))
 	var refused *transport.Error
 	if err == nil || !errors.As(err, &refused) || refused.StatusCode != http.StatusUnauthorized {
@@ -380,11 +383,11 @@ func pushLargeBlob(t *testing.T, way oneHost, host, repository, token string) {
 	started := time.Now()
 	location := func(response *http.Response) string {
 		t.Helper()
-		where := response.Header.Get("Location")
-		if !strings.HasPrefix(where, "https://"+host+"/v2/"+repository+"/") {
-			t.Fatalf("Location %q does not name the external host", where)
+		where, err := response.Location() // as a client resolves it
+		if err != nil || where.Host != host || where.Scheme != "https" || !strings.HasPrefix(where.Path, "/v2/"+repository+"/") {
+			t.Fatalf("Location %q leads to %v (%v), want the external host", response.Header.Get("Location"), where, err)
 		}
-		return where
+		return where.String()
 	}
 	upload := location(send(http.MethodPost, "https://"+host+"/v2/"+repository+"/blobs/uploads/", nil, 0, http.StatusAccepted))
 	sum := sha256.New()
