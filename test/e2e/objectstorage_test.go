@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,7 @@ func TestStorageInABucketAndBack(t *testing.T) {
 		shared.shell(t, "kubectl patch configs.imageregistry.operator.alauda.io cluster --type=merge -p '"+string(back)+"'")
 		waitStorage(t, "filesystem")
 		shared.waitHealthy(t)
+		registryPod(t)
 	}
 	t.Cleanup(func() {
 		returnToClaim()
@@ -70,6 +72,7 @@ kubectl patch configs.imageregistry.operator.alauda.io cluster --type=merge \
 		storeAccess, storeSecret, ca, endpoint))
 	waitStorage(t, "s3")
 	shared.waitHealthy(t)
+	pod := registryPod(t)
 	if state := shared.shell(t, `kubectl get configs.imageregistry.operator.alauda.io cluster -o jsonpath='{.status.conditions[?(@.type=="StorageReady")].status}'`); state != "True" {
 		t.Errorf("StorageReady is %q", state)
 	}
@@ -79,7 +82,6 @@ kubectl patch configs.imageregistry.operator.alauda.io cluster --type=merge \
 	runPod(t, namespace, "from-bucket", nodes(t)[0].Name, internalHost+"/"+namespace+"/hello:v1")
 	waitReady(t, namespace, "from-bucket")
 
-	pod := registryPod(t)
 	pointStore(t, namespace, "nowhere")
 	eventually(t, "the registry notices the outage", func(ctx context.Context) error {
 		now, err := shared.kube.CoreV1().Pods(systemNamespace).Get(ctx, pod.Name, metav1.GetOptions{})
@@ -134,7 +136,8 @@ func podReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// registryPod is the one that serves.
+// registryPod is the one that serves, and the only one that is left: a Pod that ends serves on for a while from the
+// storage that it began with, to clients that keep their connection.
 func registryPod(t *testing.T) *corev1.Pod {
 	t.Helper()
 	var found *corev1.Pod
@@ -143,18 +146,13 @@ func registryPod(t *testing.T) *corev1.Pod {
 		if err != nil {
 			return err
 		}
-		var serving []*corev1.Pod
-		for i := range list.Items {
-			if list.Items[i].DeletionTimestamp == nil && podReady(&list.Items[i]) {
-				serving = append(serving, &list.Items[i])
-			}
+		if len(list.Items) != 1 || !podReady(&list.Items[0]) {
+			return fmt.Errorf("there are %d Pods, or the one is not ready", len(list.Items))
 		}
-		if len(serving) != 1 {
-			return fmt.Errorf("%d Pods serve", len(serving))
-		}
-		found = serving[0]
+		found = &list.Items[0]
 		return nil
 	})
+	shared.transport.(*http.Transport).CloseIdleConnections()
 	return found
 }
 
