@@ -114,7 +114,7 @@ test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
 .PHONY: test-component
 test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance $(OUTPUT)/bin/versitygw $(OUTPUT)/bin/promrules ## tests against a real kube-apiserver and etcd
 	@mkdir -p $(RESULTS)
-	@$(TEST) --jsonfile $(RESULTS)/component.json -- -tags component -p 2 $$(hack/packages-with-tag.sh component)
+	@$(TEST) --jsonfile $(RESULTS)/component.json -- -tags component -p 2 -timeout 20m $$(hack/packages-with-tag.sh component)
 
 .PHONY: test-conformance
 test-conformance: devcluster-binaries $(OUTPUT)/bin/conformance ## the OCI distribution conformance program (test-component runs it, too)

@@ -36,7 +36,6 @@ type lab struct {
 	*cluster
 	wants map[string]snapshot
 	uids  map[string]string
-	kills int
 }
 
 func newLab(t *testing.T) *lab {
