@@ -317,7 +317,10 @@ func TestSwitchingBetweenS3AndAClaim(t *testing.T) {
 		t.Helper()
 		c.eventually("the registry runs on "+kind, func() (bool, string) {
 			deployment := c.deployment()
-			return deployment != nil && variable(deployment, "REGISTRY_STORAGE") == kind, summary(c.config())
+			config := c.config()
+			effective := config.Status.Storage // the lock and the events compare with it
+			known := effective != nil && (effective.S3 != nil) == (kind == "s3")
+			return known && deployment != nil && variable(deployment, "REGISTRY_STORAGE") == kind, summary(config)
 		})
 	}
 	onStorage("s3")
