@@ -27,14 +27,14 @@ var confined = map[string]*regexp.Regexp{
 // Behaviour node-ca 32: the agents do their work as root without any capability. The nodes of the development
 // cluster share the processes of the machine, so the kernel can be asked about each.
 func TestTheAgentsOfTheNodesRunConfined(t *testing.T) {
-	daemon, err := shared.kube.AppsV1().DaemonSets(systemNamespace).Get(t.Context(), "node-ca", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := len(nodes(t))
-	if int(daemon.Status.NumberReady) != all {
-		t.Fatalf("%d of %d agents are ready: what is confined must work", daemon.Status.NumberReady, all)
-	}
+	eventually(t, "agents that work, confined as they are", func(ctx context.Context) error {
+		daemon, err := shared.kube.AppsV1().DaemonSets(systemNamespace).Get(ctx, "node-ca", metav1.GetOptions{})
+		if err == nil && int(daemon.Status.NumberReady) != all {
+			err = fmt.Errorf("%d of %d agents are ready", daemon.Status.NumberReady, all)
+		}
+		return err
+	})
 	found := 0
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
