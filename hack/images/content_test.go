@@ -80,27 +80,14 @@ func TestAnImageOfContentHoldsNothingElse(t *testing.T) {
 	if want := []string{"a/deep/two.yaml", "a/one.yaml", "b/three.yaml"}; !slices.Equal(files, want) {
 		t.Errorf("files %v, want %v", files, want)
 	}
-	before := digestOfPapers(t, out)
+	before := digestOf(t, out, "papers")
 	if err := os.Rename(filepath.Join(root, "from/a/one.yaml"), filepath.Join(root, "from/a/first.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	mustBuild(t, options)
-	if digestOfPapers(t, out) == before {
+	if digestOf(t, out, "papers") == before {
 		t.Error("a renamed file did not change the image")
 	}
-}
-
-func digestOfPapers(t *testing.T, out string) string {
-	t.Helper()
-	index, _, err := readLayout(layoutDir(out, "papers"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest, err := index.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return digest.String()
 }
 
 func TestSettingsOfContentAreChecked(t *testing.T) {

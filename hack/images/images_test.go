@@ -69,9 +69,10 @@ func mustBuild(t *testing.T, options buildOptions) string {
 	return log.String()
 }
 
-func digests(t *testing.T, out string) string {
+// digestOf reads the digest of an image that was built.
+func digestOf(t *testing.T, out, name string) string {
 	t.Helper()
-	index, _, err := readLayout(layoutDir(out, "tool"))
+	index, _, err := readLayout(layoutDir(out, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestTheSameInputGivesTheSameResult(t *testing.T) {
 	root, first, second := smallRepository(t), t.TempDir(), t.TempDir()
 	mustBuild(t, smallOptions(root, first))
 	mustBuild(t, smallOptions(root, second))
-	if a, b := digests(t, first), digests(t, second); a != b {
+	if a, b := digestOf(t, first, "tool"), digestOf(t, second, "tool"); a != b {
 		t.Errorf("built twice: %s and %s", a, b)
 	}
 	for _, p := range []platform{{"linux", "amd64"}, {"linux", "arm64"}} {
@@ -124,14 +125,14 @@ func TestAnImageIsBuiltAgainOnlyWhenItsInputChanged(t *testing.T) {
 	root, out := smallRepository(t), t.TempDir()
 	options := smallOptions(root, out)
 	mustBuild(t, options)
-	before := digests(t, out)
+	before := digestOf(t, out, "tool")
 	if log := mustBuild(t, options); !strings.Contains(log, "localhost/tool:dev is up to date") {
 		t.Errorf("second build did not skip: %s", log)
 	}
 	if err := os.WriteFile(filepath.Join(root, "images/tool/config"), []byte("setting: 2\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if log := mustBuild(t, options); strings.Contains(log, "up to date") || digests(t, out) == before {
+	if log := mustBuild(t, options); strings.Contains(log, "up to date") || digestOf(t, out, "tool") == before {
 		t.Errorf("a changed file did not change the image: %s", log)
 	}
 	if err := os.Remove(archiveFile(out, "tool", platform{"linux", "arm64"})); err != nil {
@@ -282,8 +283,8 @@ func TestPushSendsTheIndexUnderItsTag(t *testing.T) {
 		t.Fatal(err)
 	}
 	descriptor, err := remote.Get(reference)
-	if err != nil || descriptor.Digest.String() != digests(t, out) {
-		t.Errorf("pushed %v (%v), want %s", descriptor, err, digests(t, out))
+	if err != nil || descriptor.Digest.String() != digestOf(t, out, "tool") {
+		t.Errorf("pushed %v (%v), want %s", descriptor, err, digestOf(t, out, "tool"))
 	}
 }
 
