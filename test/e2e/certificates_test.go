@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	certutil "k8s.io/client-go/util/cert"
 )
 
 const rotation = "imageregistry.operator.alauda.io/rotate-"
@@ -249,16 +249,9 @@ func trustPublished(t *testing.T) {
 
 func certificates(t *testing.T, text []byte) []*x509.Certificate {
 	t.Helper()
-	var found []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, certificate)
-	}
-	if len(found) == 0 {
-		t.Fatal("there is no certificate")
+	found, err := certutil.ParseCertsPEM(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return found
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +21,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/retry"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
@@ -305,16 +305,9 @@ func freeAddress(t *testing.T) string {
 
 func parse(t *testing.T, text []byte) []*x509.Certificate {
 	t.Helper()
-	var found []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, cert)
-	}
-	if len(found) == 0 {
-		t.Fatal("the bundle is empty")
+	found, err := certutil.ParseCertsPEM(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return found
 }
