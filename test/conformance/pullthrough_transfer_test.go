@@ -132,9 +132,12 @@ func TestWithoutASlotNothingIsKeptUntilNextTime(t *testing.T) {
 	if _, err := end.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the slot is taken", func() bool {
-		return e.do(call{method: "POST", path: "/v2/team/third/blobs/uploads/"}).StatusCode == 429
+	// Its session shows that the upload has the slot; a request that asks for the slot could take it from the upload.
+	eventually(t, "the upload has begun", func() bool {
+		sessions, err := e.driver.List(t.Context(), "/docker/registry/v2/repositories/team/other/_uploads")
+		return err == nil && len(sessions) > 0
 	})
+	e.do(call{method: "POST", path: "/v2/team/third/blobs/uploads/"}).want(429)
 	e.get("/v2/team/app/blobs/" + d.String()).want(200)
 	if e.linked("team/app", store.Layers, d) {
 		t.Error("the blob was kept without a slot")
