@@ -67,26 +67,41 @@ func (p *Planner) Images(listed map[string]string) []Image {
 	return decisions
 }
 
-// imageKept holds the rules that keep an Image which no stream lists.
+// imageKept returns why an Image stays that no stream lists; empty if it does not.
 func (p *Planner) imageKept(image snapshot.Image) string {
-	if source, used := p.Snapshot.Uses.AnyDigestUser(image.Digest); used {
-		return "used by " + source.String()
+	verdict, kept := first(func(next each) bool { return p.imageRules(image, next) })
+	switch {
+	case !kept:
+		return ""
+	case verdict.Rule == RuleUnmanaged:
+		return "not pushed to this registry"
+	case verdict.Rule == RuleImageKeep:
+		return "annotated to be kept"
+	}
+	return verdict.Reason()
+}
+
+// imageRules are the rules that keep an Image which no stream lists.
+func (p *Planner) imageRules(image snapshot.Image, next each) bool {
+	if source, used := p.Snapshot.Uses.AnyDigestUser(image.Digest); used && !next(keepsFor(RuleDigestUsed, source)) {
+		return false
 	}
 	taken := image.Created
 	if image.LastReferenced.After(taken) {
 		taken = image.LastReferenced
 	}
-	switch {
-	case image.Keep:
-		return "annotated to be kept"
-	case !p.All && !image.Managed:
-		return "not pushed to this registry"
-	case image.Incomplete:
-		return "incomplete: what it consists of is not known"
-	case p.young(taken):
-		return "young"
-	case taken.After(p.Snapshot.Time.Add(-p.ReferenceGrace)):
-		return "taken up shortly before this run"
+	if image.Keep && !next(keeps(RuleImageKeep)) {
+		return false
 	}
-	return ""
+	if !p.All && !image.Managed && !next(keeps(RuleUnmanaged)) {
+		return false
+	}
+	if image.Incomplete && !next(keeps(RuleIncomplete)) {
+		return false
+	}
+	if p.young(taken) && !next(p.keepsYoung(RuleYoung, taken)) {
+		return false
+	}
+	grace := Verdict{Rule: RuleTakenUp, Keep: true, Until: taken.Add(p.ReferenceGrace)}
+	return !taken.After(p.Snapshot.Time.Add(-p.ReferenceGrace)) || next(grace)
 }

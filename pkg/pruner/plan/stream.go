@@ -19,6 +19,9 @@ type Settings struct {
 	All bool
 	// Whitelist leaves streams alone whose "namespace/name" matches.
 	Whitelist []*regexp.Regexp
+	// OverSize removes what exceeds the limits of its namespace and is unused, whatever its age; the two
+	// settings above do not count then.
+	OverSize bool
 	// Namespace limits the run to its streams; empty means all.
 	Namespace string
 	// ReferenceGrace protects images that were taken up shortly before the run, whatever else holds.
@@ -62,33 +65,35 @@ type Revision struct {
 
 // Stream decides about every revision of a stream, in the order of its tags.
 func (p *Planner) Stream(stream snapshot.Stream) []Revision {
-	if p.Namespace != "" && stream.Namespace != p.Namespace {
-		return keepAll(p, stream, "outside the namespace of the run")
-	}
-	if reason := p.streamKept(stream); reason != "" {
-		return keepAll(p, stream, reason)
+	if verdict, kept := first(func(next each) bool { return p.streamRules(&stream, next) }); kept {
+		return p.keepAll(&stream, verdict)
 	}
 	key := references.Stream{Namespace: stream.Namespace, Name: stream.Name}
 	decisions := make([][]Revision, len(stream.Tags))
 	listed := map[string]bool{}
-	for i, tag := range stream.Tags {
-		if _, signature := signatureSubject(tag.Name); !signature {
-			decisions[i] = p.tag(key, tag, nil)
-			for _, decision := range decisions[i] {
-				if decision.Keep {
-					p.list(decision.Digest, listed)
-				}
-			}
+	for i := range stream.Tags {
+		if _, signature := signatureSubject(stream.Tags[i].Name); !signature {
+			decisions[i] = p.tag(key, &stream.Tags[i], nil)
+			p.listKept(decisions[i], listed)
 		}
 	}
 	var all []Revision
-	for i, tag := range stream.Tags {
-		if _, signature := signatureSubject(tag.Name); signature {
-			decisions[i] = p.tag(key, tag, listed)
+	for i := range stream.Tags {
+		if _, signature := signatureSubject(stream.Tags[i].Name); signature {
+			decisions[i] = p.tag(key, &stream.Tags[i], listed)
 		}
 		all = append(all, decisions[i]...)
 	}
 	return all
+}
+
+// listKept enters what the ordinary tags of a stream still list.
+func (p *Planner) listKept(decisions []Revision, listed map[string]bool) {
+	for _, decision := range decisions {
+		if decision.Keep {
+			p.list(decision.Digest, listed)
+		}
+	}
 }
 
 // list enters an image and what an index contains: signatures are made of both.
@@ -102,30 +107,38 @@ func (p *Planner) list(digest string, listed map[string]bool) {
 	}
 }
 
-// streamKept is the part of the rules that holds for a stream as a whole.
-func (p *Planner) streamKept(stream snapshot.Stream) string {
-	if stream.Keep {
-		return "the stream is annotated to be kept"
+// streamRules is the part of the rules that holds for a stream as a whole; all of them keep.
+func (p *Planner) streamRules(stream *snapshot.Stream, next each) bool {
+	if p.Namespace != "" && stream.Namespace != p.Namespace && !next(keeps(RuleOutside)) {
+		return false
+	}
+	if stream.Keep && !next(keeps(RuleStreamKeep)) {
+		return false
 	}
 	for _, expression := range p.Whitelist {
 		if expression.MatchString(stream.Key()) {
-			return "the stream is on the whitelist"
+			if !next(keeps(RuleWhitelist)) {
+				return false
+			}
+			break
 		}
 	}
-	if source, protected := p.Snapshot.Uses.Protector(references.Stream{Namespace: stream.Namespace, Name: stream.Name}); protected {
-		return "an unclear reference of " + source.String() + " mentions the stream"
+	key := references.Stream{Namespace: stream.Namespace, Name: stream.Name}
+	if source, protected := p.Snapshot.Uses.Protector(key); protected && !next(keepsFor(RuleMentioned, source)) {
+		return false
 	}
-	if p.young(stream.Created) {
-		return "the stream is young"
+	if p.young(stream.Created) && !next(p.keepsYoung(RuleYoungStream, stream.Created)) {
+		return false
 	}
-	return ""
+	return true
 }
 
-func keepAll(p *Planner, stream snapshot.Stream, reason string) []Revision {
+func (p *Planner) keepAll(stream *snapshot.Stream, verdict Verdict) []Revision {
+	reason := verdict.Reason()
 	var all []Revision
-	for _, tag := range stream.Tags {
-		for i := range tag.Revisions {
-			decision := p.undecided(tag, i)
+	for t := range stream.Tags {
+		for i := range stream.Tags[t].Revisions {
+			decision := p.undecided(&stream.Tags[t], i)
 			decision.Keep, decision.Reason = true, reason
 			all = append(all, decision)
 		}
@@ -133,98 +146,117 @@ func keepAll(p *Planner, stream snapshot.Stream, reason string) []Revision {
 	return all
 }
 
-func (p *Planner) undecided(tag snapshot.Tag, i int) Revision {
+func (p *Planner) undecided(tag *snapshot.Tag, i int) Revision {
 	revision := tag.Revisions[i]
 	return Revision{Tag: tag.Name, Index: i, Digest: revision.Digest, Age: p.Snapshot.Time.Sub(revision.Created)}
 }
 
 // tag decides about the history of one tag. listed is given for signature tags only: what the ordinary
 // tags of the stream still list.
-func (p *Planner) tag(stream references.Stream, tag snapshot.Tag, listed map[string]bool) []Revision {
+func (p *Planner) tag(stream references.Stream, tag *snapshot.Tag, listed map[string]bool) []Revision {
 	decisions := make([]Revision, 0, len(tag.Revisions))
-	for i, revision := range tag.Revisions {
+	for i := range tag.Revisions {
 		decision := p.undecided(tag, i)
-		decision.Reason, decision.Keep = p.early(stream, tag, i)
-		if !decision.Keep && listed != nil {
-			decision.Reason, decision.Keep = p.signature(stream, tag, i, listed)
-		}
-		if !decision.Keep && decision.Reason == "" {
-			decision = p.late(stream, i, revision, decision)
-		}
+		verdict, _ := first(func(next each) bool { return p.revisionRules(stream, tag, i, listed, next) })
+		decision.Keep, decision.Unsure, decision.Reason = verdict.Keep, verdict.Unsure, verdict.revisionReason()
 		decisions = append(decisions, decision)
 	}
 	return decisions
 }
 
-// early holds the rules that need no knowledge of the image.
-func (p *Planner) early(stream references.Stream, tag snapshot.Tag, i int) (string, bool) {
-	switch {
-	case tag.Keep:
-		return "the tag is annotated to be kept", true
-	case p.young(tag.Revisions[i].Created):
-		return "the revision is young", true
-	case i > 0:
-		return "", false
+// revisionReason is Reason in the words for revisions.
+func (v Verdict) revisionReason() string {
+	if v.Rule == RuleYoung {
+		return "the revision is young"
 	}
-	if source, used := p.Snapshot.Uses.TagUser(stream, tag.Name); used {
-		return "used by " + source.String(), true
-	}
-	if tag.Declared {
-		return "the tag is declared in spec.tags", true
-	}
-	return "", false
+	return v.Reason()
 }
 
-// signature holds the rule for tags that belong to a digest: they live and go with it. An empty reason
-// leaves the revision to the other rules.
-func (p *Planner) signature(stream references.Stream, tag snapshot.Tag, i int, listed map[string]bool) (string, bool) {
+// revisionRules are the rules for one revision; the last one removes.
+func (p *Planner) revisionRules(stream references.Stream, tag *snapshot.Tag, i int, listed map[string]bool, next each) bool {
+	return p.early(stream, tag, i, next) &&
+		(listed == nil || p.signature(stream, tag, i, listed, next)) &&
+		p.late(stream, tag, i, next)
+}
+
+// early holds the rules that need no knowledge of the image.
+func (p *Planner) early(stream references.Stream, tag *snapshot.Tag, i int, next each) bool {
+	if tag.Keep && !next(keeps(RuleTagKeep)) {
+		return false
+	}
+	if created := tag.Revisions[i].Created; p.young(created) && !next(p.keepsYoung(RuleYoung, created)) {
+		return false
+	}
+	if i > 0 {
+		return true
+	}
+	if source, used := p.Snapshot.Uses.TagUser(stream, tag.Name); used && !next(keepsFor(RuleTagUsed, source)) {
+		return false
+	}
+	return !tag.Declared || p.OverSize || next(keeps(RuleDeclared))
+}
+
+// signature holds the rule for tags that belong to a digest: they live and go with it. The other rules
+// decide about older revisions, and, where age does not protect, about those that may be ahead of their
+// subject.
+func (p *Planner) signature(stream references.Stream, tag *snapshot.Tag, i int, listed map[string]bool, next each) bool {
 	subject, _ := signatureSubject(tag.Name)
 	if listed[subject] {
-		if i == 0 {
-			return "its subject is kept", true
+		return i > 0 || next(Verdict{Rule: RuleSubjectKept, Keep: true, Digest: subject})
+	}
+	if p.OverSize && tag.Revisions[i].Created.After(p.cutoff()) {
+		return true
+	}
+	if source, used, digest := p.digestUser(stream, tag.Revisions[i].Digest); used {
+		if !next(Verdict{Rule: RuleDigestUsed, Keep: true, User: source, Digest: digest}) {
+			return false
 		}
-		return "", false
 	}
-	if source, used := p.digestUser(stream, tag.Revisions[i].Digest); used {
-		return "used by " + source.String(), true
-	}
-	return "its subject is not in the stream any more", false
+	next(Verdict{Rule: RuleSubjectGone, Digest: subject})
+	return false
 }
 
 // late holds the rules that look at the image.
-func (p *Planner) late(stream references.Stream, i int, revision snapshot.Revision, decision Revision) Revision {
-	image, known := p.Snapshot.Images[revision.Digest]
+func (p *Planner) late(stream references.Stream, tag *snapshot.Tag, i int, next each) bool {
+	digest := tag.Revisions[i].Digest
+	image, known := p.Snapshot.Images[digest]
 	if !known {
-		switch p.Lookup(revision.Digest) {
-		case Present:
-			decision.Keep, decision.Reason = true, "the image is newer than this run"
-		case Absent:
-			decision.Reason = "the image does not exist"
-		default:
-			decision.Keep, decision.Reason, decision.Unsure = true, "the image could not be looked up", true
-		}
-		return decision
+		return next(p.lookedUp(digest))
 	}
-	decision.Keep = true
-	switch {
-	case image.Keep:
-		decision.Reason = "the image is annotated to be kept"
-	case !p.All && !image.Managed:
-		decision.Reason = "the image was not pushed to this registry"
-	case i < p.KeepTagRevisions:
-		decision.Reason = "among the newest revisions"
-	default:
-		if source, used := p.digestUser(stream, revision.Digest); used {
-			decision.Reason = "used by " + source.String()
-			break
-		}
-		decision.Keep, decision.Reason = false, "old and unused"
+	if image.Keep && !next(keeps(RuleImageKeep)) {
+		return false
 	}
-	return decision
+	if !p.All && !image.Managed && !next(keeps(RuleUnmanaged)) {
+		return false
+	}
+	removal := RuleOld
+	if p.OverSize {
+		removal = RuleExceeds
+		if !p.exceeds(stream.Namespace, digest) {
+			return next(keeps(RuleFits))
+		}
+	} else if i < p.KeepTagRevisions && !next(keeps(RuleNewest)) {
+		return false
+	}
+	if source, used, by := p.digestUser(stream, digest); used && !next(Verdict{Rule: RuleDigestUsed, Keep: true, User: source, Digest: by}) {
+		return false
+	}
+	return next(removes(removal))
 }
 
-// digestUser returns who uses the image in this stream, or an image that it contains.
-func (p *Planner) digestUser(stream references.Stream, digest string) (references.Source, bool) {
+// lookedUp is the verdict about an image that the snapshot does not know.
+func (p *Planner) lookedUp(digest string) Verdict {
+	switch p.Lookup(digest) {
+	case Present:
+		return keeps(RuleNewer)
+	case Absent:
+		return removes(RuleAbsent)
+	}
+	return Verdict{Rule: RuleUnsure, Keep: true, Unsure: true}
+}
+
+// digestUser returns who uses the image in this stream, or an image that it contains, and which of them.
+func (p *Planner) digestUser(stream references.Stream, digest string) (references.Source, bool, string) {
 	seen := map[string]bool{}
 	queue := []string{digest}
 	for len(queue) > 0 {
@@ -235,16 +267,20 @@ func (p *Planner) digestUser(stream references.Stream, digest string) (reference
 		}
 		seen[next] = true
 		if source, used := p.Snapshot.Uses.DigestUser(stream, next); used {
-			return source, true
+			return source, true, next
 		}
 		queue = append(queue, p.Snapshot.Images[next].Children...)
 	}
-	return references.Source{}, false
+	return references.Source{}, false, ""
 }
 
-// young tells whether t is after the cutoff.
-func (p *Planner) young(t time.Time) bool {
-	return t.After(p.Snapshot.Time.Add(-p.KeepYoungerThan))
+// young tells whether t is after the cutoff. In over-size mode age protects nothing.
+func (p *Planner) young(t time.Time) bool { return !p.OverSize && t.After(p.cutoff()) }
+
+func (p *Planner) cutoff() time.Time { return p.Snapshot.Time.Add(-p.KeepYoungerThan) }
+
+func (p *Planner) keepsYoung(rule Rule, since time.Time) Verdict {
+	return Verdict{Rule: rule, Keep: true, Until: since.Add(p.KeepYoungerThan)}
 }
 
 var signatureTag = regexp.MustCompile(`^sha256-([0-9a-f]{64})(\.sig|\.att|\.sbom)?$`)

@@ -38,6 +38,8 @@ type Source struct {
 	// KeepYoungerThan and IgnoreInactiveReplicaSets decide which finished workloads still count.
 	KeepYoungerThan           time.Duration
 	IgnoreInactiveReplicaSets bool
+	// OverSize also reads the limits of image sizes.
+	OverSize bool
 	// Hosts are the names of the registry that count in references; nil means all names. The repositories
 	// of the streams are added to it.
 	Hosts *references.Hosts
@@ -54,6 +56,8 @@ type Snapshot struct {
 	Skew    time.Duration
 	Streams []Stream
 	Images  map[string]Image
+	// Limits are the greatest sizes in bytes that namespaces allow for an image; only in over-size mode.
+	Limits map[string]int64
 	// Roots counts the objects of each kind.
 	Roots map[string]int
 	// Uses are the references of all roots and streams.
@@ -114,6 +118,11 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	}
 	if err := s.Warnings.check(); err != nil {
 		return nil, err
+	}
+	if s.OverSize {
+		if snap.Limits, err = s.limits(ctx, pages); err != nil {
+			return nil, err
+		}
 	}
 	snap.Uses = references.NewIndex(known(streams))
 	snap.Uses.LimitTo(s.Hosts)
