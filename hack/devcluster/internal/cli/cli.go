@@ -100,7 +100,7 @@ of the repository, in namespaces, or has a fixed name; down removes all of it.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().StringVar(&o.repo, "repo", "", "the repository; by default the one around the working folder or this program")
-	root.AddCommand(o.up(), o.down(), o.build(), o.status(), o.exec(), o.load(), o.logs(), o.stopNode(), o.startNode(),
+	root.AddCommand(o.up(), o.down(), o.build(), o.status(), o.exec(), o.load(), o.logs(), o.stopNode(), o.startNode(), o.addNode(), o.removeNode(),
 		o.connect("cut-node", "Pull the network cable of a node; its processes go on", false),
 		o.connect("heal-node", "Plug the network cable of a node in again", true),
 		o.hold(), o.provision(), o.forward())
@@ -257,6 +257,29 @@ func (o *options) startNode() *cobra.Command {
 		Short: "Start whatever of a node does not run and wait until it is Ready",
 		Args:  cobra.ExactArgs(1),
 		RunE:  o.with(func(ctx context.Context, c *cluster.Cluster, args []string) error { return c.StartNode(ctx, args[0]) }),
+	}
+}
+
+func (o *options) addNode() *cobra.Command {
+	return &cobra.Command{
+		Use:   "add-node [NODE]",
+		Short: "Let one more node join the running cluster and wait until it is Ready",
+		Long: `add-node makes the next node, or repairs the named one if it is there already.
+It gets every image that was loaded onto the others before its kubelet starts.`,
+		Example: "  devcluster add-node node3",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: o.with(func(ctx context.Context, c *cluster.Cluster, args []string) error {
+			return c.AddNode(ctx, strings.Join(args, ""))
+		}),
+	}
+}
+
+func (o *options) removeNode() *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove-node NODE",
+		Short: "Move the Pods of the last node elsewhere and remove the node with its data",
+		Args:  cobra.ExactArgs(1),
+		RunE:  o.with(func(ctx context.Context, c *cluster.Cluster, args []string) error { return c.RemoveNode(ctx, args[0]) }),
 	}
 }
 

@@ -34,7 +34,7 @@ func TestHelpNamesEveryCommandButTheDaemons(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	for command, shown := range map[string]bool{"up": true, "down": true, "status": true, "exec": true, "load": true, "logs": true, "build": true,
-		"stop-node": true, "start-node": true, "cut-node": true, "heal-node": true, "hold": false, "provision": false} {
+		"stop-node": true, "start-node": true, "add-node": true, "remove-node": true, "cut-node": true, "heal-node": true, "hold": false, "provision": false} {
 		if got := strings.Contains(stdout.String(), "\n  "+command+" "); got != shown {
 			t.Errorf("help shows %s: %v, want %v", command, got, shown)
 		}

@@ -114,3 +114,57 @@ func TestNodesThatDoNotExistAreNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestAClusterGrowsAndShrinksAtItsEnd(t *testing.T) {
+	two := record{Nodes: 2, RegistryPort: 5000}
+	for name, tc := range map[string]struct {
+		change func(record) (record, plan.Node, error)
+		nodes  int
+		node   string
+		fails  string
+	}{
+		"the next one":             {func(r record) (record, plan.Node, error) { return r.grown("") }, 3, "node3", ""},
+		"the next one by name":     {func(r record) (record, plan.Node, error) { return r.grown("node3") }, 3, "node3", ""},
+		"one that is there":        {func(r record) (record, plan.Node, error) { return r.grown("node1") }, 2, "node1", ""},
+		"one that leaves a gap":    {func(r record) (record, plan.Node, error) { return r.grown("node4") }, 0, "", "next node is node3"},
+		"no node":                  {func(r record) (record, plan.Node, error) { return r.grown("master") }, 0, "", "not a node"},
+		"too many":                 {func(record) (record, plan.Node, error) { return record{Nodes: plan.MaxNodes}.grown("") }, 0, "", "at most"},
+		"the last goes":            {func(r record) (record, plan.Node, error) { return r.shrunk("node2") }, 1, "node2", ""},
+		"one that is not there":    {func(r record) (record, plan.Node, error) { return r.shrunk("node3") }, 2, "node3", ""},
+		"one from the middle":      {func(r record) (record, plan.Node, error) { return r.shrunk("node1") }, 0, "", "node2"},
+		"the only one":             {func(record) (record, plan.Node, error) { return record{Nodes: 1}.shrunk("node1") }, 0, "", "only node"},
+		"what is not a node stays": {func(r record) (record, plan.Node, error) { return r.shrunk("../etc") }, 0, "", "not a node"},
+	} {
+		got, n, err := tc.change(two)
+		switch {
+		case tc.fails != "" && (err == nil || !strings.Contains(err.Error(), tc.fails)):
+			t.Errorf("%s: %v, want an error about %q", name, err, tc.fails)
+		case tc.fails == "" && (err != nil || got.Nodes != tc.nodes || n.Name() != tc.node):
+			t.Errorf("%s: %d nodes, %s, %v; want %d, %s", name, got.Nodes, n.Name(), err, tc.nodes, tc.node)
+		}
+	}
+}
+
+func TestAllFilesOfANodeGoAndNoneOfAnother(t *testing.T) {
+	c := New(plan.NewLayout(t.TempDir()), &bytes.Buffer{})
+	gone, kept := plan.Node{Index: 1}, plan.Node{Index: 10}
+	files := func(n plan.Node) []string {
+		return []string{filepath.Join(c.layout.Run(), n.Daemon(kubelet)+".json"), c.layout.Node(n, "root", "var", "x"), c.layout.PKIFile(n.Name() + ".key")}
+	}
+	for _, path := range append(files(gone), files(kept)...) {
+		if err := writeFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := c.removeFiles(gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]bool{files(gone)[0]: false, files(gone)[1]: false, files(gone)[2]: false,
+		files(kept)[0]: true, files(kept)[1]: true, files(kept)[2]: true} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("%s: %v, want it there: %v", path, err, want)
+		}
+	}
+}

@@ -269,24 +269,34 @@ func (c *Cluster) StartNode(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		if err := c.startRuntime(ctx, n); err != nil {
-			return err
-		}
-		if err := c.startAgents(n); err != nil {
-			return err
-		}
-		if err := host.Connect(ctx, n, true); err != nil {
-			return err
-		}
-		members, err := c.runningNodes()
-		if err != nil {
-			return err
-		}
-		if err := c.networkPods(ctx, members); err != nil {
-			return err
-		}
-		return c.awaitReady(ctx, n)
+		return c.startNode(ctx, n)
 	})
+}
+
+func (c *Cluster) startNode(ctx context.Context, n plan.Node) error {
+	if err := c.startRuntime(ctx, n); err != nil {
+		return err
+	}
+	return c.join(ctx, n)
+}
+
+// join makes a node whose containerd runs a member of the cluster and waits
+// until it is Ready.
+func (c *Cluster) join(ctx context.Context, n plan.Node) error {
+	if err := c.startAgents(n); err != nil {
+		return err
+	}
+	if err := host.Connect(ctx, n, true); err != nil {
+		return err
+	}
+	members, err := c.runningNodes()
+	if err != nil {
+		return err
+	}
+	if err := c.networkPods(ctx, members); err != nil {
+		return err
+	}
+	return c.awaitReady(ctx, n)
 }
 
 // runningNodes lists the nodes that have a kubelet.

@@ -40,7 +40,7 @@ func (o UpOptions) Validate() error {
 // merge completes the wanted values from the recorded cluster and the defaults.
 func (o UpOptions) merge(have record) (record, error) {
 	if o.Nodes != 0 && o.Nodes < have.Nodes {
-		return have, fmt.Errorf("the cluster has %d nodes and does not shrink: run down first", have.Nodes)
+		return have, fmt.Errorf("the cluster has %d nodes and up does not take any away: run remove-node, or down first", have.Nodes)
 	}
 	want := record{Nodes: 2, RegistryPort: plan.RegistryPort}
 	if have.Nodes != 0 {

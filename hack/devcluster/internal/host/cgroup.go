@@ -143,9 +143,18 @@ func (c Cgroups) evacuate() error {
 // a cgroup a moment after its last process, so a busy one is tried again until
 // the timeout.
 func (c Cgroups) Remove(timeout time.Duration) error {
+	return c.remove(plan.CgroupPattern.MatchString, timeout)
+}
+
+// RemoveOf removes the cgroups of one node.
+func (c Cgroups) RemoveOf(n plan.Node, timeout time.Duration) error {
+	return c.remove(func(name string) bool { return name == n.Cgroup() }, timeout)
+}
+
+func (c Cgroups) remove(which func(name string) bool, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for {
-		err := c.removeOnce()
+		err := c.removeOnce(which)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
@@ -153,7 +162,7 @@ func (c Cgroups) Remove(timeout time.Duration) error {
 	}
 }
 
-func (c Cgroups) removeOnce() error {
+func (c Cgroups) removeOnce(which func(name string) bool) error {
 	dirs, err := c.hierarchies()
 	if err != nil {
 		return err
@@ -165,7 +174,7 @@ func (c Cgroups) removeOnce() error {
 			continue
 		}
 		for _, e := range entries {
-			if e.IsDir() && plan.CgroupPattern.MatchString(e.Name()) {
+			if e.IsDir() && which(e.Name()) {
 				failed = errors.Join(failed, removeTree(filepath.Join(dir, e.Name())))
 			}
 		}

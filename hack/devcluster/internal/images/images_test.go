@@ -136,3 +136,58 @@ func TestCtrIsExplainedInOneLine(t *testing.T) {
 		}
 	}
 }
+
+func TestANewNodeGetsWhatFilesBroughtAndIsStillThere(t *testing.T) {
+	r := record{
+		"older": {"a:1": "sha256:1"},
+		"newer": {"a:1": "sha256:2", "b:1": "sha256:3"},
+		"gone":  {"c:1": "sha256:4"},
+	}
+	have := map[string]string{"a:1": "sha256:2", "b:1": "sha256:3", "pulled:1": "sha256:5"}
+	if diff := cmp.Diff(map[string]string{"a:1": "sha256:2", "b:1": "sha256:3"}, r.current(have)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// fakeCtr is a ctr whose images are lines of a file, and whose exported archive is a list of such lines.
+func fakeCtr(t *testing.T, images string) (*Target, string) {
+	t.Helper()
+	dir := t.TempDir()
+	store := filepath.Join(dir, "images")
+	if err := os.WriteFile(store, []byte(images), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(dir, "ctr")
+	const program = `#!/bin/sh
+store=$1; shift 5; verb=$2; file=$3
+case $verb in
+list) cat "$store" ;;
+export) shift 3; for n in "$@"; do grep "^$n " "$store"; done >"$file" ;;
+import) cat "$file" >>"$store" ;;
+esac
+`
+	if err := os.WriteFile(script, []byte(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return &Target{Node: "node", Command: []string{script, store}, Record: filepath.Join(dir, "loaded.json")}, store
+}
+
+func TestImagesAreCopiedOnceAndThenCountAsLoaded(t *testing.T) {
+	source, _ := fakeCtr(t, "a:1 type sha256:1\npulled:1 type sha256:2\n")
+	if err := source.write(record{"h": {"a:1": "sha256:1"}}); err != nil {
+		t.Fatal(err)
+	}
+	target, store := fakeCtr(t, "")
+	for range 2 {
+		if err := target.CopyFrom(t.Context(), source, filepath.Join(t.TempDir(), "images.tar")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(store)
+	if err != nil || string(got) != "a:1 type sha256:1\n" {
+		t.Errorf("the new node has %q, %v", got, err)
+	}
+	if diff := cmp.Diff(record{"h": {"a:1": "sha256:1"}}, target.read()); diff != "" {
+		t.Error(diff)
+	}
+}
