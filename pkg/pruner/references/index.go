@@ -66,6 +66,8 @@ type Index struct {
 	protected map[Stream]Source
 	invalid   []Invalid
 	count     int
+	// origins is nil unless places are to be remembered.
+	origins *origins
 }
 
 // NewIndex starts an empty index over the streams that exist.
@@ -88,6 +90,8 @@ type value struct {
 	source Source
 	path   string
 	text   string
+	// owner is the controller of a Pod.
+	owner Source
 	// lookup: short names are resolved even without the stream's consent.
 	lookup bool
 	// lenient: the string was written by the system; what does not parse is no mistake of anybody.
@@ -122,12 +126,12 @@ func (x *Index) record(v value, ref Reference) {
 	}
 	switch ref.Kind {
 	case Tag:
-		x.useTag(Stream{ref.Namespace, ref.Name}, ref.Tag, v.source)
+		x.useTag(Stream{ref.Namespace, ref.Name}, ref.Tag, v)
 	case Digest:
-		x.useDigest(Stream{ref.Namespace, ref.Name}, ref.Digest, v.source)
+		x.useDigest(Stream{ref.Namespace, ref.Name}, ref.Digest, v)
 	case Bare:
 		x.count++
-		keepFirst(x.anywhere, ref.Digest, v.source)
+		x.useAnywhere(ref.Digest, v)
 	}
 	short := Stream{v.source.Namespace, ref.LastName}
 	exists, local := x.known.Has(short)
@@ -135,23 +139,30 @@ func (x *Index) record(v value, ref Reference) {
 		return
 	}
 	if ref.Digest != "" {
-		x.useDigest(short, ref.Digest, v.source)
+		x.useDigest(short, ref.Digest, v)
 		return
 	}
 	if ref.Tag != "" {
-		x.useTag(short, ref.Tag, v.source)
+		x.useTag(short, ref.Tag, v)
 	}
 }
 
-func (x *Index) useTag(stream Stream, tag string, source Source) {
+func (x *Index) useTag(stream Stream, tag string, v value) {
 	x.count++
-	keepFirst(x.tags, streamTag{stream, tag}, source)
+	keepFirst(x.tags, streamTag{stream, tag}, v.source)
+	remember(x, func(o *origins) map[streamTag][]Origin { return o.tags }, streamTag{stream, tag}, v)
 }
 
-func (x *Index) useDigest(stream Stream, digest string, source Source) {
+func (x *Index) useDigest(stream Stream, digest string, v value) {
 	x.count++
-	keepFirst(x.digests, streamDigest{stream, digest}, source)
-	keepFirst(x.anywhere, digest, source)
+	keepFirst(x.digests, streamDigest{stream, digest}, v.source)
+	remember(x, func(o *origins) map[streamDigest][]Origin { return o.digests }, streamDigest{stream, digest}, v)
+	x.useAnywhere(digest, v)
+}
+
+func (x *Index) useAnywhere(digest string, v value) {
+	keepFirst(x.anywhere, digest, v.source)
+	remember(x, func(o *origins) map[string][]Origin { return o.anywhere }, digest, v)
 }
 
 func keepFirst[K comparable](m map[K]Source, key K, source Source) {
@@ -174,6 +185,7 @@ func (x *Index) protectMentioned(v value) {
 			stream := Stream{parts[i], parts[i+1]}
 			if exists, _ := x.known.Has(stream); exists {
 				keepFirst(x.protected, stream, v.source)
+				remember(x, func(o *origins) map[Stream][]Origin { return o.protected }, stream, v)
 			}
 		}
 	}
@@ -184,7 +196,7 @@ func (x *Index) protectMentioned(v value) {
 func (x *Index) IgnoreInvalid() []Invalid {
 	invalid := x.Invalid()
 	for _, i := range invalid {
-		x.protectMentioned(value{source: Source{Kind: i.Kind, Namespace: i.Namespace, Name: i.Name}, text: i.Value})
+		x.protectMentioned(value{source: Source{Kind: i.Kind, Namespace: i.Namespace, Name: i.Name}, path: i.Path, text: i.Value})
 	}
 	return invalid
 }

@@ -72,6 +72,23 @@ type owner struct {
 
 func (o owner) source() Source { return Source{o.kind, o.meta.Namespace, o.meta.Name} }
 
+// controller is empty unless the object is a Pod that something controls: of the others the object itself
+// says who uses an image.
+func (o owner) controller() Source {
+	if o.kind != "Pod" {
+		return Source{}
+	}
+	if controller := metav1.GetControllerOf(o.meta); controller != nil {
+		return Source{controller.Kind, o.meta.Namespace, controller.Name}
+	}
+	return Source{}
+}
+
+// value is one string of the object.
+func (o owner) value(path, text string) value {
+	return value{source: o.source(), owner: o.controller(), path: path, text: text}
+}
+
 func resolvesNames(annotations map[string]string) bool {
 	return annotations[imagev1.ResolveNamesAnnotation] == imagev1.ResolveNamesAll
 }
@@ -95,14 +112,19 @@ func (x *Index) addPod(pod *corev1.Pod, ages Ages) {
 	statuses := append(append(append([]corev1.ContainerStatus(nil),
 		pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...), pod.Status.EphemeralContainerStatuses...)
 	for _, status := range statuses {
-		x.add(value{source: o.source(), path: "status." + status.Name + ".imageID", text: status.ImageID, lenient: true})
-		x.add(value{source: o.source(), path: "status." + status.Name + ".image", text: status.Image, lenient: true})
+		for field, text := range map[string]string{"imageID": status.ImageID, "image": status.Image} {
+			v := o.value("status."+status.Name+"."+field, text)
+			v.lenient = true
+			x.add(v)
+		}
 	}
 }
 
 func (x *Index) addPodSpec(o owner, path string, spec *corev1.PodSpec, lookup bool) {
 	add := func(where, text string) {
-		x.add(value{source: o.source(), path: path + "." + where, text: text, lookup: lookup})
+		v := o.value(path+"."+where, text)
+		v.lookup = lookup
+		x.add(v)
 	}
 	for i, container := range spec.InitContainers {
 		add(fmt.Sprintf("initContainers[%d].image", i), container.Image)
@@ -146,16 +168,17 @@ func (x *Index) addTriggers(o owner) {
 	if text == "" {
 		return
 	}
+	const path = "metadata.annotations[" + imagev1.TriggersAnnotation + "]"
 	var triggers []struct {
 		From corev1.ObjectReference `json:"from"`
 	}
 	if err := json.Unmarshal([]byte(text), &triggers); err != nil {
-		x.protectMentioned(value{source: o.source(), text: text})
+		x.protectMentioned(o.value(path, text))
 		return
 	}
 	for _, trigger := range triggers {
 		if trigger.From.Kind == imagev1.KindImageStreamTag {
-			x.addFrom(o.source(), "", &trigger.From)
+			x.addFrom(o.value(path, trigger.From.Name), "", &trigger.From)
 		}
 	}
 }
@@ -165,20 +188,21 @@ func (x *Index) AddStream(stream *imagev1.ImageStream) {
 	source := Source{"ImageStream", stream.Namespace, stream.Name}
 	for _, tag := range stream.Spec.Tags {
 		if tag.From != nil {
-			x.addFrom(source, stream.Name, tag.From)
+			v := value{source: source, path: "spec.tags[" + tag.Name + "].from", text: tag.From.Name, lenient: true}
+			x.addFrom(v, stream.Name, tag.From)
 		}
 	}
 }
 
 // addFrom records an object reference. A bare tag means the stream self.
-func (x *Index) addFrom(source Source, self string, from *corev1.ObjectReference) {
+func (x *Index) addFrom(v value, self string, from *corev1.ObjectReference) {
 	namespace := from.Namespace
 	if namespace == "" {
-		namespace = source.Namespace
+		namespace = v.source.Namespace
 	}
 	switch from.Kind {
 	case imagev1.KindDockerImage:
-		x.add(value{source: source, path: "from", text: from.Name, lenient: true})
+		x.add(v)
 	case imagev1.KindImageStreamTag:
 		name, tag, err := imagereference.SplitTagSource(from.Name)
 		if err != nil {
@@ -188,7 +212,7 @@ func (x *Index) addFrom(source Source, self string, from *corev1.ObjectReference
 			name = self
 		}
 		x.mu.Lock()
-		x.useTag(Stream{namespace, name}, tag, source)
+		x.useTag(Stream{namespace, name}, tag, v)
 		x.mu.Unlock()
 	case imagev1.KindImageStreamImage:
 		name, id, err := imagereference.SplitImageSource(from.Name)
@@ -198,20 +222,20 @@ func (x *Index) addFrom(source Source, self string, from *corev1.ObjectReference
 		if name == "" {
 			name = self
 		}
-		x.useID(Stream{namespace, name}, id, source)
+		x.useID(Stream{namespace, name}, id, v)
 	}
 }
 
 // useID records every image of the stream that the id may mean: it may be the beginning of a digest, with
 // or without its algorithm.
-func (x *Index) useID(stream Stream, id string, source Source) {
+func (x *Index) useID(stream Stream, id string, v value) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.useDigest(stream, id, source)
+	x.useDigest(stream, id, v)
 	for _, digest := range x.known.Digests(stream) {
 		_, hex, _ := strings.Cut(digest, ":")
 		if digest != id && digest != "" && (strings.HasPrefix(digest, id) || strings.HasPrefix(hex, id)) {
-			x.useDigest(stream, digest, source)
+			x.useDigest(stream, digest, v)
 		}
 	}
 }

@@ -43,6 +43,8 @@ type Source struct {
 	// Hosts are the names of the registry that count in references; nil means all names. The repositories
 	// of the streams are added to it.
 	Hosts *references.Hosts
+	// Origins makes Snapshot.Uses remember every place that refers to an image, which costs memory.
+	Origins bool
 	// Progress, if given, is told after each page how many objects of a kind were read. Several kinds are
 	// read at a time.
 	Progress func(kind string, read int)
@@ -126,6 +128,9 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	}
 	snap.Uses = references.NewIndex(known(streams))
 	snap.Uses.LimitTo(s.Hosts)
+	if s.Origins {
+		snap.Uses.RememberOrigins()
+	}
 	for _, stream := range declared {
 		snap.Uses.AddStream(stream)
 	}
