@@ -133,6 +133,7 @@ func (r *run) described() map[string]string {
 		"all":                fmt.Sprint(r.All),
 		"keepTagRevisions":   fmt.Sprint(r.KeepTagRevisions),
 		"keepYoungerThan":    r.KeepYoungerThan.String(),
+		"pruneOverSizeLimit": fmt.Sprint(r.OverSizeLimit),
 		"namespace":          r.Namespace,
 		"matchHosts":         r.MatchHosts,
 		"ignoreInvalidRefs":  fmt.Sprint(r.IgnoreInvalidRefs),

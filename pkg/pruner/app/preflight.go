@@ -26,6 +26,9 @@ func (r *run) preflight(ctx context.Context) error {
 	if r.Namespace == "" {
 		needed = append(needed, authorizationv1.ResourceAttributes{Verb: "delete", Group: group, Resource: images})
 	}
+	if r.OverSizeLimit {
+		needed = append(needed, authorizationv1.ResourceAttributes{Verb: "list", Resource: "limitranges"})
+	}
 	for _, root := range snapshot.Roots() {
 		needed = append(needed, authorizationv1.ResourceAttributes{Verb: "list", Group: root.Group, Resource: root.Resource})
 	}

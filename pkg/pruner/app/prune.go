@@ -38,7 +38,7 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	source := snapshot.Source{
 		Kube: r.kube, Image: r.image, Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
 		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
-		Hosts:    hosts,
+		Hosts: hosts, OverSize: r.OverSizeLimit,
 		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },
 	}
 	snap, err := source.Take(ctx)
@@ -124,6 +124,7 @@ func (r *run) planner(ctx context.Context, snap *snapshot.Snapshot) *plan.Planne
 		Settings: plan.Settings{
 			KeepTagRevisions: r.KeepTagRevisions, KeepYoungerThan: r.KeepYoungerThan, All: r.All,
 			Whitelist: r.WhitelistExpressions(), Namespace: r.Namespace, ReferenceGrace: r.ReferenceGrace,
+			OverSize: r.OverSizeLimit,
 		},
 		Snapshot: snap,
 		Lookup:   r.lookup(ctx),

@@ -1,11 +1,8 @@
 package options
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,11 +30,13 @@ type Options struct {
 	// KeepTagRevisions and KeepYoungerThan say what stays of the history of a tag.
 	KeepTagRevisions int
 	KeepYoungerThan  time.Duration
+	// OverSizeLimit prunes what exceeds the limits of its namespace and is unused, whatever its age.
+	OverSizeLimit bool
 	// PruneRegistry also collects the garbage of the storage.
-	PruneRegistry        bool
-	RegistryURL          string
-	CertificateAuthority string
-	ForceInsecure        bool
+	PruneRegistry bool
+	Registry
+	// MinAgeOfRegistry leaves the age below which nothing is collected to the registry's configuration.
+	MinAgeOfRegistry bool
 	// IgnoreInvalidRefs goes on although references could not be understood.
 	IgnoreInvalidRefs bool
 	// NumWorkers is how many changes are made at a time.
@@ -68,8 +67,10 @@ type Options struct {
 	ReferenceGrace time.Duration
 
 	unavailable unavailable
-	whitelist   []*regexp.Regexp
-	registry    *url.URL
+	// given tells which flags stood on the command line; nil where there was none.
+	given     func(flag string) bool
+	whitelist []*regexp.Regexp
+	registry  *url.URL
 }
 
 // Defaults returns the documented defaults.
@@ -97,10 +98,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.All, "all", o.All, "include images that were not pushed to this registry")
 	flags.IntVar(&o.KeepTagRevisions, "keep-tag-revisions", o.KeepTagRevisions, "keep this many of the newest revisions of each tag")
 	flags.DurationVar(&o.KeepYoungerThan, "keep-younger-than", o.KeepYoungerThan, "keep what is younger than this")
+	flags.BoolVar(&o.OverSizeLimit, "prune-over-size-limit", o.OverSizeLimit, "prune images that exceed the limits of their namespace and are unused, whatever their age")
 	flags.BoolVar(&o.PruneRegistry, "prune-registry", o.PruneRegistry, "also remove repository links and collect the garbage of the storage")
-	flags.StringVar(&o.RegistryURL, "registry-url", o.RegistryURL, "address of the registry: host, host:port or an http(s) URL without a path")
-	flags.StringVar(&o.CertificateAuthority, "certificate-authority", o.CertificateAuthority, "PEM file with authorities to trust for the registry")
-	flags.BoolVar(&o.ForceInsecure, "force-insecure", o.ForceInsecure, "allow plain HTTP and unverifiable TLS to the registry")
+	o.Registry.addFlags(flags)
+	addMinAgeOfRegistry(flags, &o.MinAgeOfRegistry)
 	flags.BoolVar(&o.IgnoreInvalidRefs, "ignore-invalid-refs", o.IgnoreInvalidRefs, "warn about image references that cannot be understood instead of refusing to run")
 	flags.IntVar(&o.NumWorkers, "num-workers", o.NumWorkers, "changes made at a time")
 	flags.StringVarP(&o.Namespace, "namespace", "n", o.Namespace, "prune only the image streams of this namespace, and no images")
@@ -118,6 +119,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.Burst, "burst", o.Burst, "requests to the API server in a burst")
 	flags.StringVar(&o.ConfigMap, "config-map", o.ConfigMap, "ConfigMap with additional configuration, namespace/name; empty for none")
 	o.unavailable.addFlags(flags)
+	o.given = flags.Changed
 	flags.DurationVar(&o.ReferenceGrace, "reference-grace", o.ReferenceGrace, "keep images taken up shorter than this before the run")
 	_ = flags.MarkHidden("reference-grace")
 }
@@ -133,6 +135,8 @@ func (o *Options) Validate() error {
 		return errors.New("--keep-tag-revisions must not be negative")
 	case o.KeepYoungerThan < 0:
 		return errors.New("--keep-younger-than must not be negative")
+	case o.OverSizeLimit && (o.isGiven("keep-tag-revisions") || o.isGiven("keep-younger-than")):
+		return errors.New("--prune-over-size-limit excludes --keep-tag-revisions and --keep-younger-than: it decides by size alone")
 	case o.MaxDeletePercent < 1 || o.MaxDeletePercent > 100:
 		return errors.New("--max-delete-percent must be between 1 and 100")
 	case o.Retries < 0:
@@ -151,13 +155,11 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--config-map: %q is not of the form namespace/name", o.ConfigMap)
 	case !slices.Contains([]string{"text", "json", "yaml", "jsonl"}, o.Output):
 		return fmt.Errorf("--output: %q is none of text, json, yaml, jsonl", o.Output)
-	case o.ForceInsecure && o.CertificateAuthority != "":
-		return errors.New("--force-insecure and --certificate-authority exclude each other")
 	}
 	if o.NumWorkers < 1 {
 		o.NumWorkers = defaultWorkers
 	}
-	if err := o.validateRegistry(); err != nil {
+	if err := o.Registry.Validate(); err != nil {
 		return err
 	}
 	o.whitelist = nil
@@ -171,33 +173,11 @@ func (o *Options) Validate() error {
 	return nil
 }
 
+func (o *Options) isGiven(flag string) bool { return o.given != nil && o.given(flag) }
+
 func isObjectName(text string) bool {
 	namespace, name, found := strings.Cut(text, "/")
 	return found && namespace != "" && name != "" && !strings.Contains(name, "/")
-}
-
-func (o *Options) validateRegistry() error {
-	if o.RegistryURL != "" {
-		parsed, err := ParseRegistryURL(o.RegistryURL)
-		if err != nil {
-			return fmt.Errorf("--registry-url: %w", err)
-		}
-		o.registry = parsed
-	}
-	if o.CertificateAuthority == "" {
-		return nil
-	}
-	if o.registry != nil && o.registry.Scheme == "http" {
-		return errors.New("--certificate-authority has no use with an http:// --registry-url")
-	}
-	pem, err := os.ReadFile(o.CertificateAuthority)
-	if err != nil {
-		return fmt.Errorf("--certificate-authority: %w", err)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return fmt.Errorf("--certificate-authority: %s holds no certificate", o.CertificateAuthority)
-	}
-	return nil
 }
 
 // WhitelistExpressions returns the compiled whitelist, after Validate.
@@ -205,6 +185,3 @@ func (o *Options) WhitelistExpressions() []*regexp.Regexp { return o.whitelist }
 
 // KnownHostsOnly tells whether references count only under the registry's own names.
 func (o *Options) KnownHostsOnly() bool { return o.MatchHosts == matchKnown }
-
-// Registry returns the parsed address of the registry, after Validate; nil if none was given.
-func (o *Options) Registry() *url.URL { return o.registry }

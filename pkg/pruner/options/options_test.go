@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -44,7 +45,7 @@ func TestDefaultsAndDocumentedInvocations(t *testing.T) {
 // Flags that are documented and not built yet say so.
 func TestUnavailableFlagsSaySo(t *testing.T) {
 	for _, flag := range []string{
-		"--prune-over-size-limit", "--registry-token-file=/token", "--as-service-account=ns/name",
+		"--registry-token-file=/token", "--as-service-account=ns/name",
 		"--metrics-push-url=http://gateway",
 	} {
 		name, _, _ := strings.Cut(flag, "=")
@@ -52,8 +53,19 @@ func TestUnavailableFlagsSaySo(t *testing.T) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}
-	if opts, err := parse(t, "--prune-over-size-limit=false"); err != nil || opts.KeepTagRevisions != 3 {
-		t.Errorf("an explicit false: %v, %v", opts, err)
+}
+
+// Behaviours 3 and 44.
+func TestOverSizeModeDecidesAlone(t *testing.T) {
+	for _, line := range []string{"--prune-over-size-limit", "--prune-over-size-limit=false", "--prune-over-size-limit=false --keep-tag-revisions=3"} {
+		if opts, err := parse(t, strings.Fields(line)...); err != nil || opts.KeepTagRevisions != 3 || opts.KeepYoungerThan != time.Hour {
+			t.Errorf("%s: %+v, %v, want the defaults kept", line, opts, err)
+		}
+	}
+	for _, keep := range []string{"--keep-tag-revisions=3", "--keep-younger-than=60m"} {
+		if _, err := parse(t, "--prune-over-size-limit", keep); err == nil || !strings.Contains(err.Error(), "--prune-over-size-limit") {
+			t.Errorf("with %s: %v, want an error that names --prune-over-size-limit", keep, err)
+		}
 	}
 }
 
