@@ -70,7 +70,6 @@ type Options struct {
 	// given tells which flags stood on the command line; nil where there was none.
 	given     func(flag string) bool
 	whitelist []*regexp.Regexp
-	registry  *url.URL
 }
 
 // Defaults returns the documented defaults.

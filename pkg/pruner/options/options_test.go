@@ -45,7 +45,6 @@ func TestDefaultsAndDocumentedInvocations(t *testing.T) {
 // Flags that are documented and not built yet say so.
 func TestUnavailableFlagsSaySo(t *testing.T) {
 	for _, flag := range []string{
-		"--registry-token-file=/token", "--as-service-account=ns/name",
 		"--metrics-push-url=http://gateway",
 	} {
 		name, _, _ := strings.Cut(flag, "=")
@@ -91,6 +90,8 @@ func TestMistakesNameTheirFlag(t *testing.T) {
 		"--max-delete-percent=101":                                 "--max-delete-percent",
 		"--max-delete-percent=0":                                   "--max-delete-percent",
 		"--retries=-1":                                             "--retries",
+		"--as-service-account=pruner":                              "--as-service-account",
+		"--as-service-account=a/b --registry-token-file=x":         "--as-service-account",
 		"--reference-grace=1m":                                     "--reference-grace",
 		"--chunk-size=0":                                           "--chunk-size",
 		"--keep-tag-revisions=x":                                   "keep-tag-revisions",
