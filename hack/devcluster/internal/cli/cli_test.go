@@ -17,6 +17,7 @@ func TestWrongCommandLinesAreExplainedInOneLine(t *testing.T) {
 		"nothing":                    exitUsage,
 		"status --repo /nonexistent": exitFailed,
 		"stop-node":                  exitFailed,
+		"restart":                    exitFailed,
 		"hold master":                exitUsage,
 		"forward --port 0":           exitUsage,
 	} {
@@ -34,7 +35,8 @@ func TestHelpNamesEveryCommandButTheDaemons(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	for command, shown := range map[string]bool{"up": true, "down": true, "status": true, "exec": true, "load": true, "logs": true, "build": true,
-		"stop-node": true, "start-node": true, "add-node": true, "remove-node": true, "cut-node": true, "heal-node": true, "hold": false, "provision": false} {
+		"stop-node": true, "start-node": true, "add-node": true, "remove-node": true,
+		"restart": true, "stop": true, "start": true, "cut-node": true, "heal-node": true, "hold": false, "provision": false} {
 		if got := strings.Contains(stdout.String(), "\n  "+command+" "); got != shown {
 			t.Errorf("help shows %s: %v, want %v", command, got, shown)
 		}

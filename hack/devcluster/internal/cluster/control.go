@@ -96,37 +96,39 @@ func (c *Cluster) writeConfiguration(want record, nodes []plan.Node) error {
 	return nil
 }
 
-// startControlPlane starts what runs on the machine itself.
-func (c *Cluster) startControlPlane(ctx context.Context, want record) error {
+// controlPlane lists what runs on the machine itself, in the order of starting.
+func (c *Cluster) controlPlane(want record) []supervise.Spec {
 	l := c.layout
 	pkiFile := l.PKIFile
-	for _, spec := range []supervise.Spec{
+	return []supervise.Spec{
 		{Name: "etcd", Args: render.Etcd(l), Inputs: []string{l.Stamp("etcd")}},
 		{Name: "kube-apiserver", Args: render.APIServer(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("ca.crt"), pkiFile("apiserver.crt"),
 			pkiFile("apiserver-kubelet.crt"), pkiFile("front-proxy-ca.crt"), pkiFile("front-proxy-client.crt"), pkiFile("sa.pub"), l.Conf("audit-policy.yaml")}},
 		{Name: "kube-controller-manager", Args: render.ControllerManager(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("controller-manager.kubeconfig"), pkiFile("sa.key"), pkiFile("ca.crt")}},
 		{Name: "kube-scheduler", Args: render.Scheduler(l), Inputs: []string{l.Stamp("kubernetes"), pkiFile("scheduler.kubeconfig")}},
-	} {
-		if err := c.ensure(spec); err != nil {
-			return err
-		}
-		if check, ok := c.probes(want)[spec.Name]; ok && (spec.Name == "etcd" || spec.Name == "kube-apiserver") {
-			if err := c.await(ctx, spec.Name, 90*time.Second, check); err != nil {
-				return err
-			}
-			c.say("%s answers", spec.Name)
-		}
-	}
-	if err := c.await(ctx, "kube-apiserver", 30*time.Second, c.apply); err != nil {
-		return err
-	}
-	for _, spec := range []supervise.Spec{
 		{Name: "coredns", Args: render.CoreDNS(l), Inputs: []string{l.Stamp("coredns"), l.Conf("Corefile"), pkiFile("coredns.kubeconfig")}},
 		{Name: "provision", Args: []string{c.self(), "provision", "--repo", l.Repo}, Inputs: []string{c.self(), l.Kubeconfig()}},
 		{Name: "forward", Args: []string{c.self(), "forward", "--repo", l.Repo, "--port", fmt.Sprint(want.RegistryPort)}, Inputs: []string{c.self(), l.Kubeconfig()}},
-	} {
+	}
+}
+
+// startControlPlane starts what runs on the machine itself.
+func (c *Cluster) startControlPlane(ctx context.Context, want record) error {
+	for _, spec := range c.controlPlane(want) {
 		if err := c.ensure(spec); err != nil {
 			return err
+		}
+		switch spec.Name {
+		case "etcd", "kube-apiserver":
+			if err := c.await(ctx, spec.Name, 90*time.Second, c.probes(want)[spec.Name]); err != nil {
+				return err
+			}
+			c.say("%s answers", spec.Name)
+		case "kube-scheduler":
+			// What comes after it needs the first objects.
+			if err := c.await(ctx, "kube-apiserver", 30*time.Second, c.apply); err != nil {
+				return err
+			}
 		}
 	}
 	for _, name := range []string{"kube-controller-manager", "kube-scheduler", "coredns"} {

@@ -61,8 +61,7 @@ func (c *Cluster) startRuntime(ctx context.Context, n plan.Node) error {
 	if err := sandbox.WaitReady(wait, l, n, record.Identity); err != nil {
 		return c.fail(n.Daemon(holder), err)
 	}
-	args := sandbox.EnterArgs(record.PID, render.ContainerdCommand(l, n)...)
-	if err := c.ensure(supervise.Spec{Name: n.Daemon(runtime), Args: args, Inputs: []string{l.Stamp("containerd"), l.Node(n, "containerd.toml")}}); err != nil {
+	if err := c.ensure(c.nodeDaemons(n, record.PID)[0]); err != nil {
 		return err
 	}
 	if err := c.await(ctx, n.Daemon(runtime), 60*time.Second, containerdAnswers(record.PID)); err != nil {
@@ -98,19 +97,27 @@ func (c *Cluster) target(n plan.Node) (*images.Target, error) {
 	return &images.Target{Node: n.Name(), Command: sandbox.EnterArgs(record.PID, c.layout.Binary("ctr")), Record: c.layout.Node(n, "loaded.json")}, nil
 }
 
+// nodeDaemons lists what runs on a node besides its holder, in the order of
+// nodeComponents.
+func (c *Cluster) nodeDaemons(n plan.Node, holderPID int) []supervise.Spec {
+	l := c.layout
+	return []supervise.Spec{
+		{Name: n.Daemon(runtime), Args: sandbox.EnterArgs(holderPID, render.ContainerdCommand(l, n)...),
+			Inputs: []string{l.Stamp("containerd"), l.Node(n, "containerd.toml")}},
+		{Name: n.Daemon(kubelet), Args: sandbox.EnterArgs(holderPID, render.KubeletCommand(l, n)...),
+			Inputs: []string{l.Stamp("kubernetes"), l.Node(n, "kubelet.yaml"), l.PKIFile(n.Name() + ".kubeconfig"), l.PKIFile("ca.crt")}},
+		{Name: n.Daemon(proxy), Args: sandbox.EnterArgs(holderPID, render.ProxyCommand(l, n)...),
+			Inputs: []string{l.Stamp("kubernetes"), l.Node(n, "kube-proxy.yaml"), l.PKIFile("proxy.kubeconfig")}},
+	}
+}
+
 // startAgents starts what makes the node a member of the cluster.
 func (c *Cluster) startAgents(n plan.Node) error {
-	l := c.layout
 	record, alive := c.daemons.Living(n.Daemon(holder))
 	if !alive {
 		return c.fail(n.Daemon(holder), errors.New("it ended"))
 	}
-	for _, spec := range []supervise.Spec{
-		{Name: n.Daemon(kubelet), Args: sandbox.EnterArgs(record.PID, render.KubeletCommand(l, n)...),
-			Inputs: []string{l.Stamp("kubernetes"), l.Node(n, "kubelet.yaml"), l.PKIFile(n.Name() + ".kubeconfig"), l.PKIFile("ca.crt")}},
-		{Name: n.Daemon(proxy), Args: sandbox.EnterArgs(record.PID, render.ProxyCommand(l, n)...),
-			Inputs: []string{l.Stamp("kubernetes"), l.Node(n, "kube-proxy.yaml"), l.PKIFile("proxy.kubeconfig")}},
-	} {
+	for _, spec := range c.nodeDaemons(n, record.PID)[1:] {
 		if err := c.ensure(spec); err != nil {
 			return err
 		}
@@ -148,17 +155,9 @@ func (c *Cluster) networkPods(ctx context.Context, nodes []plan.Node) error {
 	return host.RoutePods(ctx, ranges)
 }
 
-// awaitReady waits until the cluster calls the node Ready.
+// awaitReady waits until the node is Ready and its Pods reach Services.
 func (c *Cluster) awaitReady(ctx context.Context, n plan.Node) error {
-	record, _ := c.daemons.Load(n.Daemon(kubelet))
-	err := c.await(ctx, n.Daemon(kubelet), 120*time.Second, func(ctx context.Context) error {
-		object, err := c.nodeObject(ctx, n)
-		if err != nil {
-			return err
-		}
-		return ready(object, record.Since)
-	})
-	if err != nil {
+	if err := c.awaitKubelet(ctx, n); err != nil {
 		return err
 	}
 	if err := c.await(ctx, n.Daemon(proxy), 60*time.Second, proxyAnswers(n)); err != nil {
@@ -166,6 +165,18 @@ func (c *Cluster) awaitReady(ctx context.Context, n plan.Node) error {
 	}
 	c.say("%s is Ready", n.Name())
 	return nil
+}
+
+// awaitKubelet waits until the cluster calls the node Ready.
+func (c *Cluster) awaitKubelet(ctx context.Context, n plan.Node) error {
+	record, _ := c.daemons.Load(n.Daemon(kubelet))
+	return c.await(ctx, n.Daemon(kubelet), 120*time.Second, func(ctx context.Context) error {
+		object, err := c.nodeObject(ctx, n)
+		if err != nil {
+			return err
+		}
+		return ready(object, record.Since)
+	})
 }
 
 func proxyAnswers(n plan.Node) func(context.Context) error {

@@ -120,7 +120,7 @@ func ociNames(content []byte) ([]string, error) {
 		if !strings.ContainsAny(full, "/:") {
 			continue
 		}
-		ref, err := name.NewTag(full)
+		ref, err := name.ParseReference(full)
 		if err != nil {
 			return nil, err
 		}
@@ -129,11 +129,15 @@ func ociNames(content []byte) ([]string, error) {
 	return names, nil
 }
 
-// canonical is the name as containerd stores it.
-func canonical(tag name.Tag) string {
-	registry := tag.RegistryStr()
+// canonical is the name as containerd stores it, by tag or by digest.
+func canonical(ref name.Reference) string {
+	repository := ref.Context()
+	registry, separator := repository.RegistryStr(), ":"
 	if registry == name.DefaultRegistry {
 		registry = "docker.io"
 	}
-	return registry + "/" + tag.RepositoryStr() + ":" + tag.TagStr()
+	if _, pinned := ref.(name.Digest); pinned {
+		separator = "@"
+	}
+	return registry + "/" + repository.RepositoryStr() + separator + ref.Identifier()
 }

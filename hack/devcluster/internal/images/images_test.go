@@ -42,6 +42,8 @@ func TestNamesAreFoundInBothFormats(t *testing.T) {
 			[]string{"localhost/a:1"}},
 		"oci of containerd": {map[string]string{"index.json": `{"manifests":[{"annotations":{"io.containerd.image.name":"localhost/a:1","org.opencontainers.image.ref.name":"1"}}]}`},
 			[]string{"localhost/a:1"}},
+		"by digest": {map[string]string{"index.json": `{"manifests":[{"annotations":{"io.containerd.image.name":"localhost/a@sha256:` + strings.Repeat("0", 64) + `"}}]}`},
+			[]string{"localhost/a@sha256:" + strings.Repeat("0", 64)}},
 	} {
 		got, err := readNames(bytes.NewReader(archive(t, tc.files)))
 		if err != nil || !slices.Equal(got, tc.want) {
