@@ -290,7 +290,7 @@ func TestProbesFollowTheStatus(t *testing.T) {
 	n.must(WriteStatus(dir, n.pass()))
 	n.must(os.Remove(filepath.Join(dir, probeFile)))
 	failed := []int{}
-	for probe := 1; probe <= 120; probe++ {
+	for probe := 1; probe <= 35; probe++ {
 		if err := CheckReadiness(dir); err != nil {
 			failed = append(failed, probe)
 			if !strings.HasPrefix(err.Error(), "ConfigPathNotSet: containerd ignores /etc/containerd/certs.d") {
@@ -298,7 +298,7 @@ func TestProbesFollowTheStatus(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(failed, []int{40, 80, 120}) {
+	if !slices.Equal(failed, []int{10, 20, 30}) {
 		t.Errorf("failed probes %v", failed)
 	}
 	if err := CheckLiveness(dir, started.Add(5*time.Minute)); err != nil {

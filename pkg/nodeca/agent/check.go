@@ -17,8 +17,9 @@ const (
 	// maxStatusAge is the age of the status from which the agent counts as stuck.
 	maxStatusAge = 5 * time.Minute
 	// advisoryEvery is how often a ready Pod with warnings fails one readiness probe, so that the
-	// kubelet puts the warnings into an Event. One failure in a row is below the failure threshold.
-	advisoryEvery = 40
+	// kubelet puts the warnings into an Event: every ten minutes at one probe a minute. One failure in a
+	// row is below the failure threshold.
+	advisoryEvery = 10
 	probeFile     = "readiness-probes"
 )
 
@@ -38,7 +39,7 @@ func CheckLiveness(stateDir string, now time.Time) error {
 }
 
 // CheckReadiness returns an error with the reasons when the node is not as wanted, and for one probe in
-// forty also when it is but there are warnings.
+// ten also when it is but there are warnings.
 func CheckReadiness(stateDir string) error {
 	probe := countProbe(stateDir)
 	status, err := ReadStatus(stateDir)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
@@ -71,6 +72,26 @@ func TestTheAgentsPodHasNoRightTooMany(t *testing.T) {
 	}
 	if drop := security.Capabilities.Drop; len(security.Capabilities.Add) > 0 || len(drop) != 1 || drop[0] != "ALL" {
 		t.Errorf("capabilities %v", security.Capabilities)
+	}
+}
+
+// Each probe by exec costs a node about 25 ms of processor time; a millicore are 60 ms a minute. The startup probe
+// runs for seconds.
+func TestTheAgentsProbesFitIntoAMillicore(t *testing.T) {
+	container := nodeDaemon(t, NodeModeSync).Spec.Template.Spec.Containers[0]
+	const costOfOne = 25.0
+	cost := 0.0
+	for name, probe := range map[string]*corev1.Probe{"readiness": container.ReadinessProbe, "liveness": container.LivenessProbe} {
+		if probe.Exec == nil {
+			t.Errorf("the %s probe is not by exec: its reasons appear in no Event", name)
+		}
+		cost += costOfOne * 60 / float64(probe.PeriodSeconds)
+	}
+	if cost > 60 {
+		t.Errorf("the probes cost %.0f ms a minute, 60 are allowed", cost)
+	}
+	if startup := container.StartupProbe; startup == nil || startup.PeriodSeconds > 2 || startup.FailureThreshold*startup.PeriodSeconds < 300 {
+		t.Errorf("startup probe %v: without a quick one a roll waits a minute for each node, and a short one ends slow first passes", startup)
 	}
 }
 
