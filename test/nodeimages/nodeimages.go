@@ -13,6 +13,7 @@ package nodeimages
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -64,13 +65,17 @@ func Load(t *testing.T, image, binary string, files ...File) string {
 	if err != nil {
 		t.Fatalf("node image %s: %v", image, err)
 	}
-	if err := importEverywhere(t.Context(), t.TempDir(), reference, built); err != nil {
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	if err := tarball.WriteToFile(archive, reference, built); err != nil {
+		t.Fatalf("node image %s: %v", image, err)
+	}
+	if err := importEverywhere(t.Context(), archive); err != nil {
 		t.Fatalf("node image %s: %v", image, err)
 	}
 	return reference.Name()
 }
 
-// build makes the image: one layer, no base.
+// build makes the image: one layer, no base, and the program of the image's name as entrypoint.
 func build(image string, files []File) (v1.Image, error) {
 	archive, err := layerOf(files)
 	if err != nil {
@@ -78,7 +83,7 @@ func build(image string, files []File) (v1.Image, error) {
 	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(archive)), nil
-	})
+	}, tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +97,7 @@ func build(image string, files []File) (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", runtime.GOARCH
-	config.Config = v1.Config{User: userID, Entrypoint: []string{"/" + image}, WorkingDir: "/", Env: []string{"PATH=/", "HOME=" + tmpDir}}
+	config.Config = v1.Config{User: userID, Entrypoint: []string{"/" + image}, WorkingDir: "/", Env: []string{"PATH=/:/bin", "HOME=" + tmpDir}}
 	return mutate.ConfigFile(built, config)
 }
 
@@ -129,21 +134,17 @@ func referenceOf(image string, built v1.Image) (name.Tag, error) {
 	return name.NewTag("localhost/test/"+image+":"+digest.Hex[:16], name.StrictValidation)
 }
 
-// importEverywhere writes the image as an archive and lets the cluster's own program load it.
-func importEverywhere(ctx context.Context, dir string, reference name.Tag, built v1.Image) error {
+// importEverywhere lets the cluster's own program load an archive.
+func importEverywhere(ctx context.Context, archive string) error {
 	devcluster, err := program()
 	if err != nil {
-		return err
-	}
-	archive := filepath.Join(dir, "image.tar")
-	if err := tarball.WriteToFile(archive, reference, built); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, devcluster, "load", archive).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("import %s into the nodes: %w\n%s", reference, err, out)
+		return fmt.Errorf("import %s into the nodes: %w\n%s", filepath.Base(archive), err, out)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"errors"
 	"io"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -56,5 +58,47 @@ func TestTheReferenceFollowsTheContent(t *testing.T) {
 	}
 	if len(references) != 2 {
 		t.Errorf("two contents have %d references: %v", len(references), references)
+	}
+}
+
+// A pinned image keeps its digest in the archive, and containerd finds there the name that says so.
+func TestAPinnedImageIsNamedByItsDigest(t *testing.T) {
+	built, err := build("server", []File{{Path: "/bin/server", Data: []byte("program"), Mode: 0o755}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := built.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference, archive, err := pinnedArchive(t.TempDir(), "server", built)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "localhost/test/server@" + digest.String(); reference != want {
+		t.Errorf("reference %s, want %s", reference, want)
+	}
+	file, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	found := map[string]string{}
+	for reader := tar.NewReader(file); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[header.Name] = string(content)
+	}
+	if _, there := found["blobs/sha256/"+digest.Hex]; !there || !strings.Contains(found["index.json"], reference) || found["oci-layout"] == "" {
+		t.Errorf("the archive has %d files, the manifest: %t, index.json: %s", len(found), there, found["index.json"])
 	}
 }
