@@ -123,7 +123,7 @@ func (a *Applier) Apply(ctx context.Context, desired *unstructured.Unstructured)
 		if a.LeaveAlone != nil && a.LeaveAlone(live) {
 			return live, false, nil
 		}
-		if a.marked(desired) && !a.marked(live) {
+		if a.marked(desired) && !a.mayChange(live) {
 			return live, false, fmt.Errorf("%s exists and was not made by the operator; it is left as it is", ref)
 		}
 		owned, err := Owned(live, a.FieldManager)
@@ -185,6 +185,15 @@ func (a *Applier) request(ctx context.Context, client dynamic.ResourceInterface,
 // marked says whether the object carries the mark of those that people see.
 func (a *Applier) marked(object *unstructured.Unstructured) bool {
 	return object.GetAnnotations()[a.OwnedAnnotation] == "true"
+}
+
+// mayChange says whether a live object may be changed into one that people see. To change a claim is to take it
+// over, and a claim that was taken over would go with the registry: of it the mark alone is not enough.
+func (a *Applier) mayChange(live *unstructured.Unstructured) bool {
+	if live.GetKind() == "PersistentVolumeClaim" {
+		return WroteMark(live, a.FieldManager, a.OwnedAnnotation)
+	}
+	return a.marked(live)
 }
 
 // immutable says whether nothing but fields that cannot be changed stands against the request. The causes

@@ -25,14 +25,20 @@ func (a *Applier) recreate(ctx context.Context, ref Ref, live *unstructured.Unst
 }
 
 // Owns says whether the operator may delete the object. Labels and annotations can be lost; what the operator
-// has applied stays its own.
+// has applied stays its own. For objects that people see, labels and annotations prove nothing: people copy them.
 func (a *Applier) Owns(object *unstructured.Unstructured) bool {
+	if seen(object.GetKind()) {
+		return WroteMark(object, a.FieldManager, a.OwnedAnnotation)
+	}
 	if object.GetLabels()["app.kubernetes.io/managed-by"] == a.FieldManager || a.marked(object) {
 		return true
 	}
 	owned, err := Owned(object, a.FieldManager)
 	return err == nil && owned != nil
 }
+
+// seen says whether people make objects of the kind beside those of the operator, under names of their own.
+func seen(kind string) bool { return kind == "PersistentVolumeClaim" || kind == "Ingress" }
 
 // Delete removes an object, a workload together with its Pods. It reports true once the object is gone. An
 // object that does not exist or does not belong to the operator counts as gone. The cache decides about that:

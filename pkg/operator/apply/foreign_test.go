@@ -105,7 +105,9 @@ func TestAnObjectThatPeopleSeeIsNeverTakenOver(t *testing.T) {
 	})
 	t.Run("one that takes the place of ours", func(t *testing.T) {
 		b := newBench(t)
-		b.show(t, claim("ours", true))
+		b.show(t, writtenBy(claim("ours", true), manager, metav1.ManagedFieldsOperationApply, markField))
+		desired := claim("", true)
+		desired.SetLabels(map[string]string{"a": "b"})
 		var body []byte
 		b.client.PrependReactor("patch", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
 			body = action.(clienttesting.PatchAction).GetPatch()

@@ -28,7 +28,7 @@ func Kinds() []Kind {
 	return []Kind{
 		kind("", "v1", "ServiceAccount", "serviceaccounts", true, false),
 		kind("", "v1", "Secret", "secrets", true, true),
-		kind("", "v1", "ConfigMap", "configmaps", true, false),
+		kind("", "v1", "ConfigMap", "configmaps", true, true),
 		kind("", "v1", "Service", "services", true, false),
 		kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true, false),
 		kind("apps", "v1", "Deployment", "deployments", true, true),

@@ -141,6 +141,7 @@ func TestOnlyTheProvenClaimIsDeleted(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		marked  bool
+		copied  bool
 		lock    bool
 		edited  bool
 		gone    bool // deleted afterwards
@@ -150,6 +151,7 @@ func TestOnlyTheProvenClaimIsDeleted(t *testing.T) {
 	}{
 		{name: "made by the operator", marked: true, gone: true},
 		{name: "not marked", done: true},
+		{name: "marked by who copied its YAML", marked: true, copied: true, done: true},
 		{name: "locked", marked: true, lock: true, blocked: true},
 		{name: "Config was edited meanwhile", marked: true, edited: true, waits: true},
 	} {
@@ -164,8 +166,12 @@ func TestOnlyTheProvenClaimIsDeleted(t *testing.T) {
 			if test.marked {
 				claim.Annotations = map[string]string{registryv1.OwnedAnnotation: "true"}
 			}
+			writer := registryv1.OperatorName
+			if test.copied {
+				writer = "kubectl-create"
+			}
 			claims := f.Kube.CoreV1().PersistentVolumeClaims("ns")
-			if _, err := claims.Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+			if _, err := claims.Create(t.Context(), claim, metav1.CreateOptions{FieldManager: writer}); err != nil {
 				t.Fatal(err)
 			}
 			if test.edited {

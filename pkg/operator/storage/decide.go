@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/fault"
 )
 
@@ -202,7 +203,8 @@ func ownClaim(config *registryv1.Config, wanted *registryv1.PVCStorage) *Claim {
 // keepClaim leaves what cannot be changed on an existing claim as it is, and refuses a smaller size.
 func keepClaim(plan *Plan, live *corev1.PersistentVolumeClaim) error {
 	plan.Claim.AccessModes = live.Spec.AccessModes
-	if plan.Claim.StorageClassName != "" && live.Spec.StorageClassName != nil {
+	ours := apply.Wrote(live, registryv1.OperatorName, "spec", "storageClassName")
+	if live.Spec.StorageClassName != nil && (plan.Claim.StorageClassName != "" || ours) {
 		plan.Claim.StorageClassName = *live.Spec.StorageClassName
 	}
 	have := live.Spec.Resources.Requests[corev1.ResourceStorage]

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
@@ -18,8 +19,23 @@ func claim(owned bool, modes ...corev1.PersistentVolumeAccessMode) *corev1.Persi
 	c.Spec.AccessModes = modes
 	c.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")}
 	if owned {
-		c.Annotations = map[string]string{registryv1.OwnedAnnotation: "true"}
+		mark(c, registryv1.OperatorName)
 	}
+	return c
+}
+
+// mark writes the mark of ownership as a manager.
+func mark(c *corev1.PersistentVolumeClaim, manager string) {
+	c.Annotations = map[string]string{registryv1.OwnedAnnotation: "true"}
+	c.ManagedFields = []metav1.ManagedFieldsEntry{{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, FieldsType: "FieldsV1",
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:` + registryv1.OwnedAnnotation + `":{}}},"f:spec":{"f:storageClassName":{}}}`),
+	}}
+}
+
+func copied() *corev1.PersistentVolumeClaim {
+	c := claim(false, corev1.ReadWriteOnce)
+	mark(c, "kubectl-client-side-apply")
 	return c
 }
 
@@ -51,6 +67,8 @@ func TestDecide(t *testing.T) {
 		{name: "single writer caps", replicas: 2, storage: named, facts: Facts{Claim: claim(false, rwo)}, exists: registryv1.ReasonPVCExists,
 			want: Plan{Replicas: 1, ReplicasReason: "SingleWriterVolume", Strategy: Recreate}},
 		{name: "single writer refuses to roll", replicas: 1, strategy: RollingUpdate, storage: named, facts: Facts{Claim: claim(false, rwo)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "claim with a copied mark", replicas: 1, storage: named, facts: Facts{Claim: copied()}, exists: registryv1.ReasonPVCExists,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
 		{name: "many writers", replicas: 3, storage: named, facts: Facts{Claim: claim(false, rwx)}, exists: registryv1.ReasonPVCExists,
 			want: Plan{Replicas: 3, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
 		{name: "no writer", replicas: 1, storage: named, facts: Facts{Claim: claim(false, rox)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
@@ -84,23 +102,58 @@ func TestDecide(t *testing.T) {
 
 // Behaviour 18.
 func TestRemoveClaimAsksForProof(t *testing.T) {
-	managed := &registryv1.StorageSpec{ManagementState: registryv1.Managed}
+	here := registryv1.PVCStorage{Claim: "data"}
+	managed := &registryv1.StorageSpec{ManagementState: registryv1.Managed, PVC: &here}
+	spec := func(state registryv1.ManagementState) registryv1.StorageSpec {
+		return registryv1.StorageSpec{ManagementState: state, PVC: &here}
+	}
+	s3 := registryv1.StorageSpec{ManagementState: registryv1.Managed, S3: &registryv1.S3Storage{Bucket: "b"}}
+	both := spec(registryv1.Managed)
+	both.S3 = s3.S3
 	for _, test := range []struct {
 		name      string
-		spec      registryv1.ManagementState
+		spec      registryv1.StorageSpec
 		effective *registryv1.StorageSpec
 		claim     *corev1.PersistentVolumeClaim
 		want      bool
 	}{
-		{"own and managed", registryv1.Managed, managed, claim(true), true},
-		{"switched to Unmanaged in the same patch", registryv1.Unmanaged, managed, claim(true), false},
-		{"not owned", registryv1.Managed, managed, claim(false), false},
-		{"was Unmanaged", registryv1.Managed, &registryv1.StorageSpec{ManagementState: registryv1.Unmanaged}, claim(true), false},
-		{"never used", registryv1.Managed, nil, claim(true), false},
-		{"gone", registryv1.Managed, managed, nil, false},
+		{"own and managed", spec(registryv1.Managed), managed, claim(true), true},
+		{"switched to Unmanaged in the same patch", spec(registryv1.Unmanaged), managed, claim(true), false},
+		{"switched to a bucket in the same patch", s3, managed, claim(true), false},
+		{"switched to another claim in the same patch", registryv1.StorageSpec{PVC: &registryv1.PVCStorage{Claim: "other"}}, managed, claim(true), false},
+		{"no place named any more", registryv1.StorageSpec{ManagementState: registryv1.Managed}, managed, claim(true), false},
+		{"two places named", both, managed, claim(true), false},
+		{"not owned", spec(registryv1.Managed), managed, claim(false), false},
+		{"a copied mark", spec(registryv1.Managed), managed, copied(), false},
+		{"was Unmanaged", spec(registryv1.Managed), &registryv1.StorageSpec{ManagementState: registryv1.Unmanaged, PVC: &here}, claim(true), false},
+		{"never used", spec(registryv1.Managed), nil, claim(true), false},
+		{"gone", spec(registryv1.Managed), managed, nil, false},
 	} {
-		if got := RemoveClaim(registryv1.StorageSpec{ManagementState: test.spec}, test.effective, test.claim); got != test.want {
+		if got := RemoveClaim(test.spec, test.effective, test.claim); got != test.want {
 			t.Errorf("%s: %t, want %t", test.name, got, test.want)
+		}
+	}
+}
+
+// A class cannot be changed, and to give it up is a change.
+func TestAnExistingClaimKeepsItsClass(t *testing.T) {
+	for _, test := range []struct {
+		name, spec, want string
+		owned            bool
+	}{
+		{"taken out of the spec", "", "fast", true},
+		{"another one in the spec", "slow", "fast", true},
+		{"filled in by the cluster", "", "", false},
+	} {
+		live := claim(true, corev1.ReadWriteOnce)
+		live.Spec.StorageClassName = ptr.To("fast")
+		if !test.owned {
+			live.ManagedFields[0].FieldsV1 = metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:` + registryv1.OwnedAnnotation + `":{}}}}`)
+		}
+		config := &registryv1.Config{Spec: registryv1.ConfigSpec{Storage: registryv1.StorageSpec{PVC: &registryv1.PVCStorage{Claim: "data", StorageClassName: test.spec}}}}
+		plan, err := Decide(config, Facts{Claim: live})
+		if err != nil || plan.Claim == nil || plan.Claim.StorageClassName != test.want {
+			t.Errorf("%s: %+v, error %v; want class %q", test.name, plan.Claim, err, test.want)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 )
 
 // MountPath is where the registry finds a volume.
@@ -151,15 +152,18 @@ func Type(s *registryv1.StorageSpec) string {
 }
 
 // RemoveClaim decides whether the claim may be deleted when the registry is removed: the effective state is
-// Managed, nobody switched to Unmanaged in the same patch, and the operator created it.
+// Managed, nobody switched to Unmanaged in the same patch or named another place for the blobs, and the operator
+// created it: what a switch leaves behind is kept, also when the registry is removed in the same moment.
 func RemoveClaim(spec registryv1.StorageSpec, effective *registryv1.StorageSpec, claim *corev1.PersistentVolumeClaim) bool {
 	return claim != nil && effective != nil &&
 		effective.ManagementState == registryv1.Managed &&
 		spec.ManagementState != registryv1.Unmanaged &&
+		effective.PVC != nil && len(backends(spec)) <= 1 && ClaimName(spec) == effective.PVC.Claim &&
 		Owned(claim)
 }
 
-// Owned says whether the operator created the claim.
+// Owned says whether the operator created the claim. Its mark counts only as the operator wrote it: with the YAML
+// of the claim people copy the mark to claims of their own.
 func Owned(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Annotations[registryv1.OwnedAnnotation] == "true"
+	return apply.WroteMark(claim, registryv1.OperatorName, registryv1.OwnedAnnotation)
 }
