@@ -117,7 +117,7 @@ func (p *Planner) streamRules(stream *snapshot.Stream, next each) bool {
 	}
 	for _, expression := range p.Whitelist {
 		if expression.MatchString(stream.Key()) {
-			if !next(keeps(RuleWhitelist)) {
+			if !next(Verdict{Rule: RuleWhitelist, Keep: true, Expression: expression.String()}) {
 				return false
 			}
 			break

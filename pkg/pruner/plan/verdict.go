@@ -31,6 +31,11 @@ const (
 	RuleDigestUsed  Rule = "DigestInUse"
 	RuleIncomplete  Rule = "Incomplete"
 	RuleTakenUp     Rule = "TakenUpRecently"
+	// The rest are about images as a whole.
+	RuleListed    Rule = "ListedInStream"
+	RuleIndexKept Rule = "IndexKept"
+	RuleReferrer  Rule = "ReferrerOfKept"
+	RuleNoImages  Rule = "RunDeletesNoImages"
 )
 
 // Rules that remove.
@@ -53,6 +58,8 @@ type Verdict struct {
 	// Digest is what is really meant, if it is not the image itself: the used child of an index, or the
 	// subject of a signature.
 	Digest string
+	// Expression is the entry of the whitelist that matches.
+	Expression string
 	// Until is when a protection by age ends.
 	Until time.Time
 }

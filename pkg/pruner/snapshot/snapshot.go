@@ -45,6 +45,9 @@ type Source struct {
 	Hosts *references.Hosts
 	// Origins makes Snapshot.Uses remember every place that refers to an image, which costs memory.
 	Origins bool
+	// SeeImage, if given, is shown every Image as it is read, for reports that need more of it than a plan;
+	// nil means that the list begins again.
+	SeeImage func(*imagev1.Image)
 	// Progress, if given, is told after each page how many objects of a kind were read. Several kinds are
 	// read at a time.
 	Progress func(kind string, read int)
@@ -106,13 +109,14 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	slices.SortFunc(snap.Streams, func(a, b Stream) int { return strings.Compare(a.Key(), b.Key()) })
 
 	err = pages.each(ctx, "images", of(s.Image.ImageV1().Images().List),
-		func() { clear(snap.Images) },
+		func() { clear(snap.Images); s.seeImage(nil) },
 		func(object runtime.Object) error {
 			image, ok := object.(*imagev1.Image)
 			if !ok {
 				return fmt.Errorf("unexpected %T", object)
 			}
 			snap.Images[image.Name] = ImageOf(image)
+			s.seeImage(image)
 			return nil
 		})
 	if err != nil {
@@ -135,6 +139,12 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 		snap.Uses.AddStream(stream)
 	}
 	return snap, s.ReadRoots(ctx, snap)
+}
+
+func (s Source) seeImage(image *imagev1.Image) {
+	if s.SeeImage != nil {
+		s.SeeImage(image)
+	}
 }
 
 // ReadRoots adds the references of all workloads as they are now. What was found before stays.
