@@ -47,10 +47,17 @@ func (t Table) Identify(pid int) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if stat.dead() {
+	if stat.dead() && !t.threadsLeft(pid) {
 		return Identity{}, fmt.Errorf("process %d has ended", pid)
 	}
 	return Identity{PID: pid, Start: stat.Start, Boot: boot}, nil
+}
+
+// threadsLeft says whether threads outlive the first one, which the state of a
+// process is that of: until the last has ended, it keeps its ports and files.
+func (t Table) threadsLeft(pid int) bool {
+	threads, err := os.ReadDir(t.file(pid, "task"))
+	return err == nil && len(threads) > 1
 }
 
 // Boot is the identity of the running kernel.

@@ -82,10 +82,22 @@ func TestAReusedProcessIDIsNotTheRecordedProcess(t *testing.T) {
 	}
 }
 
-func TestAZombieIsNotAlive(t *testing.T) {
-	table := fakeProc(t, "b", 42, map[string]string{"stat": "42 (etcd) Z 1 42" + statTail})
-	if table.Alive(Identity{42, 777, "b"}) {
-		t.Error("a zombie counts as alive")
+func TestAZombieIsAliveAsLongAsItsThreads(t *testing.T) {
+	for name, tc := range map[string]struct {
+		threads []string
+		alive   bool
+	}{
+		"not said":            {nil, false},
+		"none but the first":  {[]string{"42"}, false},
+		"one that still runs": {[]string{"42", "43"}, true},
+	} {
+		files := map[string]string{"stat": "42 (etcd) Z 1 42" + statTail}
+		for _, thread := range tc.threads {
+			files["task/"+thread+"/stat"] = ""
+		}
+		if got := fakeProc(t, "b", 42, files).Alive(Identity{42, 777, "b"}); got != tc.alive {
+			t.Errorf("threads %s: alive %v, want %v", name, got, tc.alive)
+		}
 	}
 }
 
