@@ -27,19 +27,10 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 			return err
 		}
 	}
-	if err := r.refuseCustomRoots(ctx); err != nil {
-		return err
-	}
-	hosts, err := r.hosts(ctx)
+	progress := newProgress(r.clock)
+	source, err := r.source(ctx, progress)
 	if err != nil {
 		return err
-	}
-	progress := newProgress(r.clock)
-	source := snapshot.Source{
-		Kube: r.kube, Image: r.image, Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
-		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
-		Hosts: hosts, OverSize: r.OverSizeLimit,
-		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },
 	}
 	snap, err := source.Take(ctx)
 	if err != nil {
@@ -66,6 +57,23 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 		}
 	}
 	return r.pruneImages(ctx, executor, listed, result)
+}
+
+// source is where a snapshot comes from, the same for runs and for reports about what a run would do.
+func (r *run) source(ctx context.Context, progress *progress) (snapshot.Source, error) {
+	if err := r.refuseCustomRoots(ctx); err != nil {
+		return snapshot.Source{}, err
+	}
+	hosts, err := r.hosts(ctx)
+	if err != nil {
+		return snapshot.Source{}, err
+	}
+	return snapshot.Source{
+		Kube: r.kube, Image: r.image, Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
+		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
+		Hosts: hosts, OverSize: r.OverSizeLimit,
+		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },
+	}, nil
 }
 
 // refuseCustomRoots: a configuration that names further users of images and is not read would make their
