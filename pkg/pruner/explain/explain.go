@@ -111,6 +111,9 @@ func (w words) revisions(stream snapshot.Stream) []Revision {
 			Age:     report.Age(explained.Age), Kept: explained.Keep,
 		}
 		for _, verdict := range explained.Verdicts {
+			if verdict.Keep != explained.Keep {
+				continue // what would remove it if nothing kept it
+			}
 			place.Reasons = append(place.Reasons, w.aboutRevision(stream, explained, verdict))
 		}
 		places = append(places, place)

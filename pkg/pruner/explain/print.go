@@ -48,23 +48,18 @@ func (e *Explanation) text() string {
 			outcome = "stays"
 		}
 		fmt.Fprintf(&out, "\n%s/%s:%s, revision %d, %s old: %s.\n", place.Namespace, place.Name, place.Tag, place.Revision, place.Age, outcome)
-		list(&out, place.Reasons, place.Kept)
+		list(&out, place.Reasons)
 	}
 	if len(e.Reasons) > 0 {
 		fmt.Fprintf(&out, "\nThe Image itself:\n")
-		list(&out, e.Reasons, e.Kept)
+		list(&out, e.Reasons)
 	}
 	return out.String()
 }
 
-// list prints the reasons; what would happen without those that keep comes last.
-func list(out io.Writer, reasons []Reason, kept bool) {
+func list(out io.Writer, reasons []Reason) {
 	for _, reason := range reasons {
-		message := reason.Message
-		if kept && !reason.Keeps {
-			message = "Without that: " + message
-		}
-		fmt.Fprintf(out, "- %s\n", message)
+		fmt.Fprintf(out, "- %s\n", reason.Message)
 		for i, user := range reason.Users {
 			if i == shownUsers {
 				fmt.Fprintf(out, "    and %d more\n", len(reason.Users)-i)
@@ -72,7 +67,7 @@ func list(out io.Writer, reasons []Reason, kept bool) {
 			}
 			fmt.Fprintf(out, "    %s\n", user)
 		}
-		if reason.Change != "" && (!kept || reason.Keeps) {
+		if reason.Change != "" {
 			fmt.Fprintf(out, "  %s\n", reason.Change)
 		}
 	}

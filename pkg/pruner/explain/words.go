@@ -104,7 +104,7 @@ func (w words) common(v plan.Verdict) Reason {
 	case plan.RuleSubjectKept:
 		return reasonOf(v, fmt.Sprintf("The tag belongs to %s, which the stream still names.", v.Digest), "It goes with that image.")
 	case plan.RuleSubjectGone:
-		return reasonOf(v, fmt.Sprintf("The tag belongs to %s, which the stream does not name after the run.", v.Digest), w.howToKeep())
+		return reasonOf(v, fmt.Sprintf("The tag belongs to %s, which the stream does not name after the run.", v.Digest), "Keep that image, or give this one a tag of its own.")
 	case plan.RuleImageKeep:
 		return reasonOf(v, fmt.Sprintf("The Image carries the annotation %s=true.", imagev1.KeepAnnotation),
 			fmt.Sprintf("kubectl annotate images %s %s-", w.digest, imagev1.KeepAnnotation))
