@@ -58,6 +58,8 @@ type streamDigest struct {
 type Index struct {
 	known Known
 	hosts *Hosts
+	// names are those of this registry, for references in the middle of a text.
+	names *Hosts
 
 	mu        sync.RWMutex
 	tags      map[streamTag]Source
@@ -68,6 +70,8 @@ type Index struct {
 	count     int
 	// origins is nil unless places are to be remembered.
 	origins *origins
+	// settled: it was decided that invalid references only protect.
+	settled bool
 }
 
 // NewIndex starts an empty index over the streams that exist.
@@ -96,6 +100,9 @@ type value struct {
 	lookup bool
 	// lenient: the string was written by the system; what does not parse is no mistake of anybody.
 	lenient bool
+	// scanned: the string was met in a field of unknown meaning. It counts only for streams that exist, or
+	// every address in a custom object would be remembered.
+	scanned bool
 }
 
 // add records one string.
@@ -108,7 +115,9 @@ func (x *Index) add(v value) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err != nil {
-		if !v.lenient {
+		if !v.lenient && x.settled {
+			x.protectWords(v)
+		} else if !v.lenient {
 			x.invalid = append(x.invalid, Invalid{
 				Kind: v.source.Kind, Namespace: v.source.Namespace, Name: v.source.Name,
 				Path: v.path, Value: v.text, Error: err.Error(),
@@ -122,6 +131,9 @@ func (x *Index) add(v value) {
 // record enters a parsed reference; the lock is held.
 func (x *Index) record(v value, ref Reference) {
 	if (ref.Kind == Tag || ref.Kind == Digest) && !x.hosts.Has(ref.Host) {
+		ref.Kind = None
+	}
+	if exists, _ := x.known.Has(Stream{ref.Namespace, ref.Name}); v.scanned && ref.Kind == Tag && !exists {
 		ref.Kind = None
 	}
 	switch ref.Kind {
@@ -174,11 +186,16 @@ func keepFirst[K comparable](m map[K]Source, key K, source Source) {
 // protectMentioned protects every existing stream whose "namespace/name" stands in the value, because
 // that is what its author may have meant.
 func (x *Index) protectMentioned(v value) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.protectWords(v)
+}
+
+// protectWords is protectMentioned with the lock held.
+func (x *Index) protectWords(v value) {
 	words := strings.FieldsFunc(v.text, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r))
 	})
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	for _, word := range words {
 		parts := strings.Split(word, "/")
 		for i := 0; i+1 < len(parts); i++ {
@@ -192,9 +209,13 @@ func (x *Index) protectMentioned(v value) {
 }
 
 // IgnoreInvalid turns the invalid references into protections of the streams that they mention and
-// returns them, for warnings.
+// returns them, for warnings. Those that come later, from objects that appear during the run, protect at
+// once.
 func (x *Index) IgnoreInvalid() []Invalid {
 	invalid := x.Invalid()
+	x.mu.Lock()
+	x.settled = true
+	x.mu.Unlock()
 	for _, i := range invalid {
 		x.protectMentioned(value{source: Source{Kind: i.Kind, Namespace: i.Namespace, Name: i.Name}, path: i.Path, text: i.Value})
 	}

@@ -47,7 +47,7 @@ func (x *Index) AddObject(object runtime.Object, ages Ages) error {
 	case *appsv1.StatefulSet:
 		x.addTemplate(owner{"StatefulSet", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
 	case *appsv1.ControllerRevision:
-		return x.addRevision(o)
+		x.addRevision(o)
 	case *batchv1.Job:
 		x.addTemplate(owner{"Job", &o.ObjectMeta}, "spec.template", &o.Spec.Template)
 	case *batchv1.CronJob:
@@ -142,43 +142,49 @@ func (x *Index) addPodSpec(o owner, path string, spec *corev1.PodSpec, lookup bo
 	}
 }
 
-// addRevision reads the template that a DaemonSet or StatefulSet may be rolled back to. Revisions of
-// other controllers hold other data.
-func (x *Index) addRevision(revision *appsv1.ControllerRevision) error {
+// addRevision reads the template that a DaemonSet or StatefulSet may be rolled back to. Revisions of other
+// controllers hold other data, in which every string is looked at.
+func (x *Index) addRevision(revision *appsv1.ControllerRevision) {
+	o := owner{"ControllerRevision", &revision.ObjectMeta}
 	var data struct {
 		Spec struct {
 			Template *corev1.PodTemplateSpec `json:"template"`
 		} `json:"spec"`
 	}
-	if len(revision.Data.Raw) == 0 {
-		return nil
+	if err := json.Unmarshal(revision.Data.Raw, &data); err == nil && data.Spec.Template != nil {
+		x.addTemplate(o, "data.spec.template", data.Spec.Template)
+		return
 	}
-	if err := json.Unmarshal(revision.Data.Raw, &data); err != nil {
-		return fmt.Errorf("ControllerRevision %s/%s: decode data: %w", revision.Namespace, revision.Name, err)
+	x.addTriggers(o)
+	var other any
+	if err := json.Unmarshal(revision.Data.Raw, &other); err == nil {
+		base := o.value("", "")
+		base.lenient, base.scanned, base.lookup = true, true, resolvesNames(revision.Annotations)
+		scan{x: x, base: base}.walk(other, "", &place{name: "data"})
 	}
-	if data.Spec.Template != nil {
-		x.addTemplate(owner{"ControllerRevision", &revision.ObjectMeta}, "data.spec.template", data.Spec.Template)
-	}
-	return nil
 }
 
 // addTriggers records the streams that an annotation watches for new images.
 func (x *Index) addTriggers(o owner) {
-	text := o.meta.Annotations[imagev1.TriggersAnnotation]
-	if text == "" {
-		return
+	if text := o.meta.Annotations[imagev1.TriggersAnnotation]; text != "" {
+		x.addTriggersOf(o.value("", ""), text)
 	}
-	const path = "metadata.annotations[" + imagev1.TriggersAnnotation + "]"
+}
+
+// addTriggersOf records the streams of the annotation's text.
+func (x *Index) addTriggersOf(v value, text string) {
+	v.path, v.text = "metadata.annotations["+imagev1.TriggersAnnotation+"]", text
 	var triggers []struct {
 		From corev1.ObjectReference `json:"from"`
 	}
 	if err := json.Unmarshal([]byte(text), &triggers); err != nil {
-		x.protectMentioned(o.value(path, text))
+		x.protectMentioned(v)
 		return
 	}
 	for _, trigger := range triggers {
 		if trigger.From.Kind == imagev1.KindImageStreamTag {
-			x.addFrom(o.value(path, trigger.From.Name), "", &trigger.From)
+			v.text = trigger.From.Name
+			x.addFrom(v, "", &trigger.From)
 		}
 	}
 }
