@@ -98,7 +98,7 @@ OLM := $(OUTPUT)/bin/olm
 OLM_TAGS := containers_image_openpgp
 $(OLM)/opm: hack/olm/go.mod hack/olm/cp/main.go
 	@mkdir -p $(OLM)
-	@cd hack/olm && GOWORK=off CGO_ENABLED=0 $(GO) build -trimpath -tags $(OLM_TAGS) -ldflags '-s -w' -o ../../$(OLM)/ ./cp tool
+	@cd hack/olm && GOWORK=off CGO_ENABLED=0 $(GO) build -tags $(OLM_TAGS) -ldflags '-s -w' -o ../../$(OLM)/ ./cp tool
 
 $(OUTPUT)/bin/gotestsum: hack/tools/go.mod
 	@mkdir -p $(OUTPUT)/bin
@@ -109,7 +109,7 @@ test-unit: prerequisites $(OUTPUT)/bin/gotestsum ## tests that need nothing
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/unit.json -- ./... image.alauda.io/api/... image.alauda.io/client-go/...
 	@cd hack/devcluster && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/devcluster.json -- ./...
-	@cd hack/olm && GOWORK=off ../../$(TEST) --jsonfile ../../$(RESULTS)/olm.json -- -tags $(OLM_TAGS) ./...
+	@cd hack/olm && GOWORK=off CGO_ENABLED=0 ../../$(TEST) --jsonfile ../../$(RESULTS)/olm.json -- -tags $(OLM_TAGS) ./...
 
 .PHONY: test-component
 test-component: devcluster-binaries $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/conformance $(OUTPUT)/bin/versitygw $(OUTPUT)/bin/promrules ## tests against a real kube-apiserver and etcd
@@ -135,6 +135,11 @@ test-clients: up $(OUTPUT)/bin/gotestsum ## crane, skopeo, podman, oras, helm, c
 test-upgrade: up $(OUTPUT)/bin/gotestsum ## from the release before this one, and both mixed; needs the history: UPGRADE='-mixed 10m'
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/upgrade.json -- -tags upgrade -count=1 -timeout 60m ./test/upgrade $(UPGRADE)
+
+.PHONY: test-olm
+test-olm: up $(OUTPUT)/bin/gotestsum $(OLM)/opm ## installation, upgrade and removal by the real lifecycle manager; ends with a new make up
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/olm-lifecycle.json -- -tags olm -count=1 -timeout 30m ./test/olm
 
 .PHONY: behaviours
 behaviours: ## which behaviours of the specifications are tested, after the tests have run

@@ -30,16 +30,16 @@ formatted() {
 }
 
 vetted() {
-  go vet -tags component,e2e,clients ./... image.alauda.io/api/... image.alauda.io/client-go/... &&
+  go vet -tags component,e2e,clients,upgrade,olm ./... image.alauda.io/api/... image.alauda.io/client-go/... &&
     (cd hack/devcluster && GOWORK=off go vet ./...) &&
-    (cd hack/olm && GOWORK=off go vet -tags containers_image_openpgp ./...)
+    (cd hack/olm && GOWORK=off CGO_ENABLED=0 go vet -tags containers_image_openpgp ./...)
 }
 
 linted() {
   mkdir -p _output/bin
   (cd hack/tools && GOWORK=off go build -o ../../_output/bin/staticcheck honnef.co/go/tools/cmd/staticcheck) &&
-    go list -tags component,e2e,clients ./... image.alauda.io/api/... | grep -v /openapi$ | # generated, and names deprecated core types
-      xargs _output/bin/staticcheck -tags component,e2e,clients &&
+    go list -tags component,e2e,clients,upgrade,olm ./... image.alauda.io/api/... | grep -v /openapi$ | # generated, and names deprecated core types
+      xargs _output/bin/staticcheck -tags component,e2e,clients,upgrade,olm &&
     (cd hack/devcluster && GOWORK=off ../../_output/bin/staticcheck ./...)
 }
 
