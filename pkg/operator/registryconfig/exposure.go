@@ -50,9 +50,11 @@ func (c *Controller) planExposure(config *registryv1.Config) (ingress.Plan, erro
 // expose applies the Ingresses of the plan and takes away those that are no longer wanted. A faulty route is
 // told of and holds up nothing.
 func (c *Controller) expose(ctx context.Context, p *pass, plan ingress.Plan) *exposure {
-	problems := slices.Clone(plan.Problems)
+	problems, refusedHere := slices.Clone(plan.Problems), map[string]bool{}
 	for _, route := range plan.Routes {
-		for _, problem := range c.applyRoute(ctx, p, route) {
+		found, taken := c.applyRoute(ctx, p, route)
+		refusedHere[route.Name] = !taken
+		for _, problem := range found {
 			problems = append(problems, ingress.Problem{Route: route.Name, Message: problem})
 		}
 	}
@@ -65,7 +67,9 @@ func (c *Controller) expose(ctx context.Context, p *pass, plan ingress.Plan) *ex
 			fmt.Sprintf("host %s lies below the domain of the cluster, because neither spec.ingress.domain nor INGRESS_DOMAIN is set", host))
 	}
 	ingress.SortProblems(problems)
-	out := &exposure{hosts: ingress.Hosts(plan.Routes)}
+	out := &exposure{hosts: ingress.Hosts(slices.DeleteFunc(slices.Clone(plan.Routes), func(route ingress.Route) bool {
+		return refusedHere[route.Name] && !c.leadsHere(route)
+	}))}
 	for _, problem := range problems {
 		c.Events(corev1.EventTypeWarning, registryv1.ReasonRouteDegraded, problem.Message)
 		out.problems = append(out.problems, problem.Message)
@@ -73,16 +77,32 @@ func (c *Controller) expose(ctx context.Context, p *pass, plan ingress.Plan) *ex
 	return out
 }
 
-// applyRoute applies one Ingress and says what is wrong with it. The Ingress comes even when its Secret is
+// answering are the hosts of the routes, without those whose Ingress the cluster refused: nobody is sent to a host
+// that leads nowhere. A host of a spec that was not looked at before is taken for good.
+func (c *Controller) answering(config *registryv1.Config, routes []ingress.Route) []string {
+	looked := config.Status.ObservedGeneration == config.Generation && config.Generation != 0
+	return ingress.Hosts(slices.DeleteFunc(slices.Clone(routes), func(route ingress.Route) bool {
+		return looked && !slices.Contains(config.Status.ExternalRegistryHostnames, route.Host) && !c.leadsHere(route)
+	}))
+}
+
+// leadsHere says whether the Ingress of a route has its host.
+func (c *Controller) leadsHere(route ingress.Route) bool {
+	live, err := c.listers.ingresses.Get(route.Name)
+	return err == nil && ingress.Owned(live) &&
+		slices.ContainsFunc(live.Spec.Rules, func(rule networkingv1.IngressRule) bool { return rule.Host == route.Host })
+}
+
+// applyRoute applies one Ingress and says what is wrong with it, and whether the cluster took it. The Ingress comes even when its Secret is
 // missing: who makes the Secret may wait for it.
-func (c *Controller) applyRoute(ctx context.Context, p *pass, route ingress.Route) []string {
-	var problems []string
+func (c *Controller) applyRoute(ctx context.Context, p *pass, route ingress.Route) (problems []string, taken bool) {
 	object, err := render.Ingress(c.Settings, route)
 	if err == nil {
 		// Not by way of apply, which takes a refusal for a fault of the whole registry.
 		_, _, err = c.Applier.Apply(ctx, object)
 	}
-	if refused(err) {
+	taken = !refused(err)
+	if !taken {
 		problems = append(problems, fmt.Sprintf("route %s: the cluster refuses its Ingress (%s, spec.ingress): %v", route.Name, route.Field, err))
 	} else {
 		p.add(err)
@@ -96,7 +116,7 @@ func (c *Controller) applyRoute(ctx context.Context, p *pass, route ingress.Rout
 	} else if problem := ingress.CheckSecret(route, c.Settings.Namespace, secret, c.Clock.Now()); problem != "" {
 		problems = append(problems, problem)
 	}
-	return problems
+	return problems, taken
 }
 
 // refused says whether the API, or an admission webhook of an ingress controller, will not take the object

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/fault"
-	"image.alauda.io/registry/pkg/operator/ingress"
 	"image.alauda.io/registry/pkg/operator/render"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
@@ -52,11 +54,13 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 
 	exposed, err := c.planExposure(config)
 	planned := p.add(err)
-	in, err := c.observe(ctx, config)
-	in.Routes, in.ExternalHosts = exposed.Routes, ingress.Hosts(exposed.Routes)
-	d := deployments{in: in, observed: p.add(err)}
+	in := render.Inputs{Settings: c.Settings, Config: config, Routes: exposed.Routes, ExternalHosts: c.answering(config, exposed.Routes)}
+	d := deployments{trusted: p.add(c.observeTrust(ctx, config, &in))}
+	d.observed = p.add(c.observe(ctx, config, &in)) && d.trusted
+	d.in = in
+	p.add(c.additionalCAFault(in))
 	d.configured = c.configured(ctx, p)
-	d.stored = d.observed && p.add(c.decideStorage(config, &d, &out)) && c.proven(ctx, p, config, &d, &out)
+	d.stored = d.observed && p.add(c.decideStorage(ctx, config, &d, &out)) && c.proven(ctx, p, config, &d, &out)
 	c.together(ctx, p, c.dependencies(p, d))
 	d.stored = d.stored && c.claimed(p, d, config, &out)
 
@@ -88,7 +92,7 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 }
 
 // decideStorage decides where the blobs lie. On success d.in.Storage is set.
-func (c *Controller) decideStorage(config *registryv1.Config, d *deployments, out *outcome) error {
+func (c *Controller) decideStorage(ctx context.Context, config *registryv1.Config, d *deployments, out *outcome) error {
 	facts, err := c.storageFacts(config)
 	if err != nil {
 		return err
@@ -98,7 +102,7 @@ func (c *Controller) decideStorage(config *registryv1.Config, d *deployments, ou
 	if err != nil {
 		return err
 	}
-	if err := c.checkSwitch(config, plan); err != nil {
+	if err := c.checkSwitch(ctx, config, plan); err != nil {
 		return err
 	}
 	d.in.Storage, d.newClaim, out.plan = plan, facts.Claim == nil, &plan
@@ -108,7 +112,15 @@ func (c *Controller) decideStorage(config *registryv1.Config, d *deployments, ou
 // claimed says whether the claim of the plan is there, if it has one. Otherwise the plan is void.
 func (c *Controller) claimed(p *pass, d deployments, config *registryv1.Config, out *outcome) bool {
 	if claim := out.plan.Claim; claim != nil {
-		if err := p.of(c.inNamespace("PersistentVolumeClaim", claim.Name)); err != nil {
+		ref := c.inNamespace("PersistentVolumeClaim", claim.Name)
+		err := p.of(ref)
+		if err != nil && !d.newClaim && unchangeable(err) {
+			// It serves as it is. What is wrong is the wish to change it.
+			p.fail(ref, fault.Permanentf(registryv1.ReasonInvalidStorageConfiguration,
+				"%s stays as it is: %v; undo the change of spec.storage.pvc of Config cluster, or let its StorageClass expand volumes", ref, p.take(ref)))
+			err = nil
+		}
+		if err != nil {
 			out.storage = storage.Existence{Status: registryv1.ConditionFalse, Reason: registryv1.ReasonPVCCreateFailed, Message: err.Error()}
 			out.plan = nil
 			return false
@@ -121,9 +133,19 @@ func (c *Controller) claimed(p *pass, d deployments, config *registryv1.Config, 
 	return true
 }
 
+// unchangeable says whether the cluster refuses the change of an object however often it is sent.
+func unchangeable(err error) bool {
+	var permanent *fault.Permanent
+	return apierrors.IsForbidden(err) || errors.As(err, &permanent)
+}
+
 // checkSwitch refuses another place for the blobs while the lock is on.
-func (c *Controller) checkSwitch(config *registryv1.Config, plan storage.Plan) error {
-	before, after := storage.Identity(config.Status.Storage), storage.Identity(&plan.Effective)
+func (c *Controller) checkSwitch(ctx context.Context, config *registryv1.Config, plan storage.Plan) error {
+	before, err := c.placeInUse(ctx, config)
+	if err != nil {
+		return err
+	}
+	after := storage.Identity(&plan.Effective)
 	if before == "" || before == after {
 		return nil
 	}
@@ -132,6 +154,20 @@ func (c *Controller) checkSwitch(config *registryv1.Config, plan storage.Plan) e
 			"the storage may not change from %s to %s while Config cluster carries annotation %s", before, after, registryv1.StorageLockAnnotation)
 	}
 	return nil
+}
+
+// placeInUse is where the registry keeps its blobs. Its Deployment knows best: the status is written after it, and
+// not at all if that request fails. What others wrote there does not count.
+func (c *Controller) placeInUse(ctx context.Context, config *registryv1.Config) (string, error) {
+	deployment, err := c.Applier.Live(ctx, c.inNamespace("Deployment", registryv1.RegistryName))
+	if err != nil {
+		return "", err
+	}
+	const name = registryv1.StorageIdentityAnnotation
+	if deployment != nil && apply.Wrote(deployment, c.Applier.FieldManager, "metadata", "annotations", name) {
+		return deployment.GetAnnotations()[name], nil
+	}
+	return storage.Identity(config.Status.Storage), nil
 }
 
 func (c *Controller) tellAboutStorage(config *registryv1.Config, plan storage.Plan) {

@@ -69,52 +69,76 @@ func newListers(o Options) listers {
 	}
 }
 
-// observe gathers everything but the storage plan. With an error the inputs are good for the API server, but
-// not for the registry.
-func (c *Controller) observe(ctx context.Context, config *registryv1.Config) (render.Inputs, error) {
-	in := render.Inputs{Settings: c.Settings, Config: config, Bundle: c.bundle()}
-	in.HasPullSecret = c.secret(registryv1.SecretInstallationPull) != nil
-	in.TrustedCA = c.configMapData(registryv1.ConfigMapTrustedCA)
+// observeTrust gathers what the trust of Pods and nodes depends on, which has to follow the signer whatever else
+// is wrong.
+func (c *Controller) observeTrust(ctx context.Context, config *registryv1.Config, in *render.Inputs) error {
+	in.Bundle = c.bundle()
 	published, err := live[corev1.ConfigMap](ctx, c, "ConfigMap", registryv1.ConfigMapCertificates)
 	if err != nil {
-		return in, err
+		return err
 	}
 	if published != nil {
+		in.Published = published.Data
 		in.StorageBundle = published.Data[registryv1.KeyStorageCABundle]
 	}
-	if in.HTTPSecret, err = c.httpSecret(ctx); err != nil {
-		return in, err
-	}
-	if user := c.secret(registryv1.SecretPrivateConfigUser); user != nil {
-		in.UserPrivate = user.Data
-	}
-	if in.OIDC, err = c.oidc(ctx, config); err != nil {
-		return in, err
-	}
-	if name := in.OIDC.CAConfigMap; name != "" {
-		in.OIDCCA = c.configMapData(name)
+	if name := config.Spec.AdditionalTrustedCA.Name; name != "" {
+		configMap, err := c.listers.configMaps.Get(name)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("read ConfigMap %s: %w", name, err)
+		}
+		in.AdditionalCAMissing = err != nil
+		if err == nil {
+			in.AdditionalCA = configMap.Data
+		}
 	}
 	// Read past the listers, which may not have seen yet what this very sync has created.
 	service, err := live[corev1.Service](ctx, c, "Service", registryv1.RegistryName)
 	if err != nil {
-		return in, err
+		return err
 	}
 	if service != nil {
 		in.ClusterIPs = slices.DeleteFunc(slices.Clone(service.Spec.ClusterIPs), func(ip string) bool { return ip == "" || ip == corev1.ClusterIPNone })
 	}
 	nodes, err := c.listers.nodes.List(labels.Everything())
 	if err != nil {
-		return in, fmt.Errorf("list nodes: %w", err)
+		return fmt.Errorf("list nodes: %w", err)
 	}
 	in.Runtimes, in.Zones = describeNodes(nodes)
-	if name := config.Spec.AdditionalTrustedCA.Name; name != "" {
-		in.AdditionalCA = c.configMapData(name)
-		if in.AdditionalCA == nil {
-			return in, fault.Permanentf(registryv1.ReasonTrustedCANotFound,
-				"spec.additionalTrustedCA.name: ConfigMap %s does not exist in namespace %s or is empty", name, c.Settings.Namespace)
-		}
+	return nil
+}
+
+// additionalCAFault tells of a ConfigMap that spec.additionalTrustedCA names and that is missing or empty.
+func (c *Controller) additionalCAFault(in render.Inputs) error {
+	name := in.Config.Spec.AdditionalTrustedCA.Name
+	if name == "" || len(in.AdditionalCA) > 0 {
+		return nil
 	}
-	return in, nil
+	kept := ""
+	if in.AdditionalCAMissing {
+		kept = "; until then what it held before stays trusted"
+	}
+	return fault.Permanentf(registryv1.ReasonTrustedCANotFound,
+		"spec.additionalTrustedCA.name: ConfigMap %s does not exist in namespace %s or is empty; create it, or clear the field%s", name, c.Settings.Namespace, kept)
+}
+
+// observe gathers everything else but the storage plan. With an error the inputs are good for the API server, but
+// not for the registry.
+func (c *Controller) observe(ctx context.Context, config *registryv1.Config, in *render.Inputs) (err error) {
+	in.HasPullSecret = c.secret(registryv1.SecretInstallationPull) != nil
+	in.TrustedCA = c.configMapData(registryv1.ConfigMapTrustedCA)
+	if in.HTTPSecret, err = c.httpSecret(ctx); err != nil {
+		return err
+	}
+	if user := c.secret(registryv1.SecretPrivateConfigUser); user != nil {
+		in.UserPrivate = user.Data
+	}
+	if in.OIDC, err = c.oidc(ctx, config); err != nil {
+		return err
+	}
+	if name := in.OIDC.CAConfigMap; name != "" {
+		in.OIDCCA = c.configMapData(name)
+	}
+	return nil
 }
 
 // describeNodes returns the distinct container runtimes, sorted, and whether some node names its zone.

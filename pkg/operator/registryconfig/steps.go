@@ -43,6 +43,8 @@ func (c *Controller) access() (grants, error) {
 // deployments is what is known about what runs.
 type deployments struct {
 	in render.Inputs
+	// trusted: what the trust of clients depends on is known.
+	trusted bool
 	// observed: the inputs are complete. Without them nothing of the registry is rendered.
 	observed bool
 	// stored: the storage is decided, and its claim exists.
@@ -90,6 +92,8 @@ func (c *Controller) dependencies(p *pass, d deployments) []*unstructured.Unstru
 			secret, err := render.PrivateConfiguration(d.in)
 			one("Secret", registryv1.SecretPrivateConfig, secret, err)
 		}
+	}
+	if d.trusted {
 		c.trust(d.in, one)
 		public, err := render.PublicConfigMap(d.in)
 		one("ConfigMap", registryv1.ConfigMapPublic, public, err)

@@ -82,11 +82,10 @@ func (c *Controller) keepTrust(ctx context.Context, config *registryv1.Config) o
 			objects = append(objects, object)
 		}
 	}
-	in, err := c.observe(ctx, config)
+	in := render.Inputs{Settings: c.Settings, Config: config, ExternalHosts: config.Status.ExternalRegistryHostnames}
 	var routesErr error
 	in.Routes, routesErr = c.existingRoutes()
-	in.ExternalHosts = config.Status.ExternalRegistryHostnames
-	if p.add(err) && p.add(routesErr) {
+	if p.add(c.observeTrust(ctx, config, &in)) && p.add(routesErr) {
 		c.trust(in, one)
 		public, err := render.PublicConfigMap(in)
 		one("", "", public, err)

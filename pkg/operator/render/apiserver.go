@@ -67,7 +67,7 @@ func APIServerDeployment(in Inputs) (*unstructured.Unstructured, error) {
 		"--image-storage=crd",
 		"--v=" + strconv.Itoa(Verbosity(in.Config.Spec.LogLevel)),
 	}
-	container.Env = append(container.Env, in.proxyEnv()...)
+	container.Env = append(container.Env, literal(in.proxyEnv())...)
 	if config.Resources != nil {
 		container.Resources = *config.Resources
 	}

@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -65,6 +66,24 @@ func RegistryEnv(in Inputs) ([]corev1.EnvVar, error) {
 	add("SSL_CERT_DIR", "/etc/ssl/certs:/var/run/configmaps/trusted-ca:/var/run/configmaps/storage-ca")
 	return env, nil
 }
+
+// literal protects values from the kubelet, which replaces $(NAME) by the value of another variable, secrets
+// among them, and $$ by $. The one reference that is meant stays.
+func literal(env []corev1.EnvVar) []corev1.EnvVar {
+	out := slices.Clone(env)
+	for i := range out {
+		before, after, meant := strings.Cut(out[i].Value, serviceHost)
+		if out[i].Value = dollars(out[i].Value); meant && out[i].Name == "NO_PROXY" {
+			out[i].Value = dollars(before) + serviceHost + dollars(after)
+		}
+	}
+	return out
+}
+
+func dollars(value string) string { return strings.ReplaceAll(value, "$", "$$") }
+
+// serviceHost is the address of the API server, which each Pod knows.
+const serviceHost = "$(KUBERNETES_SERVICE_HOST)"
 
 // TokenAudience is the audience of pull tokens, which the registry must accept; empty means the API
 // server's own.
@@ -201,7 +220,7 @@ func (in Inputs) proxyEnv() []corev1.EnvVar {
 	if len(env) == 0 {
 		return nil
 	}
-	wanted := []string{"localhost", "127.0.0.1", ".svc", ".svc." + in.ClusterDomain, "." + in.ClusterDomain, "$(KUBERNETES_SERVICE_HOST)"}
+	wanted := []string{"localhost", "127.0.0.1", ".svc", ".svc." + in.ClusterDomain, "." + in.ClusterDomain, serviceHost}
 	return append(env, corev1.EnvVar{Name: "NO_PROXY", Value: joinUnique(strings.Split(noProxy, ","), wanted)})
 }
 

@@ -68,8 +68,12 @@ type Inputs struct {
 	Bundle string
 	// TrustedCA and OIDCCA are the data of ConfigMaps that the registry reads at start, nil when missing.
 	TrustedCA, OIDCCA map[string]string
-	// AdditionalCA is the data of the ConfigMap that spec.additionalTrustedCA names.
-	AdditionalCA map[string]string
+	// AdditionalCA is the data of the ConfigMap that spec.additionalTrustedCA names, AdditionalCAMissing says
+	// that it does not exist.
+	AdditionalCA        map[string]string
+	AdditionalCAMissing bool
+	// Published is the data of ConfigMap image-registry-certificates as it is, nil while it does not exist.
+	Published map[string]string
 	// ClusterIPs of Service image-registry, empty while it does not exist.
 	ClusterIPs []string
 	// Runtimes are the distinct container runtimes of all nodes.

@@ -41,7 +41,7 @@ func RegistryDeployment(in Inputs) (*unstructured.Unstructured, error) {
 	pod := &spec.Template.Spec
 	container := &pod.Containers[0]
 	container.Image = in.Images.Registry
-	container.Env = env
+	container.Env = literal(env)
 	if config.Resources != nil {
 		container.Resources = *config.Resources
 	}
@@ -66,6 +66,7 @@ func RegistryDeployment(in Inputs) (*unstructured.Unstructured, error) {
 	}
 	setAnnotations(&deployment.ObjectMeta, annotations)
 	deployment.Annotations[registryv1.VersionAnnotation] = in.Version
+	deployment.Annotations[registryv1.StorageIdentityAnnotation] = storage.Identity(&in.Storage.Effective)
 	if in.StorageTested != "" {
 		deployment.Annotations[registryv1.StorageTestedAnnotation] = in.StorageTested
 	}

@@ -70,12 +70,72 @@ func PrivateConfiguration(in Inputs) (*unstructured.Unstructured, error) {
 	return secret, nil
 }
 
+// maxCertificates bounds ConfigMap image-registry-certificates, a little below what a ConfigMap may hold.
+const maxCertificates = 1<<20 - 16<<10
+
 // Certificates is the content of ConfigMap image-registry-certificates, and the keys of the user's ConfigMap
-// that were left out, each with its reason.
+// that were left out, each with its reason. What is trusted for the own hosts comes first: it has to reach the
+// nodes whatever users add, and it is kept as it is published while the trust bundle is missing.
 func Certificates(in Inputs, now time.Time) (map[string]string, []string, error) {
-	data := map[string]string{}
-	var skipped []string
-	for _, key := range sortedKeys(in.AdditionalCA) {
+	users, skipped := in.usersCertificates(now)
+	data, err := in.ownCertificates(users, in.redirectBundle())
+	if err != nil {
+		return nil, skipped, err
+	}
+	if sizeOf(data) > maxCertificates {
+		skipped = append(skipped, "the CA of the store is too large to be published for the hosts of the registry as well; leave only what is needed in the ConfigMap of spec.storage.s3.trustedCA")
+		if data, err = in.ownCertificates(users, ""); err != nil {
+			return nil, skipped, err
+		}
+	}
+	size := sizeOf(data)
+	for _, key := range sortedKeys(users) {
+		if _, own := data[key]; own {
+			continue
+		}
+		if size += len(users[key]); size > maxCertificates {
+			size -= len(users[key])
+			skipped = append(skipped, fmt.Sprintf("certificate key %q: all certificates together are larger than %d KiB", key, maxCertificates>>10))
+			continue
+		}
+		data[key] = users[key]
+	}
+	return data, skipped, nil
+}
+
+func sizeOf(data map[string]string) int {
+	size := 0
+	for _, value := range data {
+		size += len(value)
+	}
+	return size
+}
+
+// usersCertificates are the sound keys of spec.additionalTrustedCA. While its ConfigMap does not exist, what was
+// published of it stays: a ConfigMap that is replaced must not take the trust of every node away for a moment.
+func (in Inputs) usersCertificates(now time.Time) (sound map[string]string, skipped []string) {
+	sound = map[string]string{}
+	data := in.AdditionalCA
+	if in.AdditionalCAMissing {
+		data = maps.Clone(in.Published)
+		delete(data, registryv1.KeyStorageCABundle)
+		for _, host := range in.registries() {
+			if key, err := hostcerts.Key(host); err == nil {
+				delete(data, key)
+			}
+		}
+		for _, route := range in.Routes {
+			key, err := hostcerts.Key(route.Host)
+			if err != nil || !route.Issued() {
+				continue
+			}
+			users, _ := strings.CutPrefix(data[key], in.Bundle+in.redirectBundle())
+			if delete(data, key); users != "" && users != in.Published[key] {
+				data[key] = users
+			}
+		}
+	}
+	for _, key := range sortedKeys(data) {
 		if key == registryv1.KeyStorageCABundle {
 			skipped = append(skipped, fmt.Sprintf("certificate key %q is the operator's own; name the CA of the store in spec.storage.s3.trustedCA", key))
 			continue
@@ -84,45 +144,52 @@ func Certificates(in Inputs, now time.Time) (map[string]string, []string, error)
 			skipped = append(skipped, err.Error())
 			continue
 		}
-		if _, err := hostcerts.Normalise([]byte(in.AdditionalCA[key]), now); err != nil {
+		if _, err := hostcerts.Normalise([]byte(data[key]), now); err != nil {
 			skipped = append(skipped, fmt.Sprintf("certificate key %q: %v", key, err))
 			continue
 		}
-		data[key] = in.AdditionalCA[key]
+		sound[key] = data[key]
 	}
+	return sound, skipped
+}
+
+// ownCertificates are those of the store, of the registry's hosts, and of the hosts of routes whose certificates
+// the operator issues. What the user trusts for such a route, as the CA of a proxy in front of the controller,
+// stays beside it.
+func (in Inputs) ownCertificates(users map[string]string, redirect string) (map[string]string, error) {
+	data := map[string]string{}
 	if in.StorageBundle != "" {
 		data[registryv1.KeyStorageCABundle] = in.StorageBundle
 	}
-	if in.Bundle == "" {
-		return data, skipped, nil
+	set := func(key, users string) {
+		if in.Bundle != "" {
+			data[key] = in.Bundle + redirect + users
+		} else if kept := in.Published[key]; kept != "" {
+			data[key] = kept
+		}
 	}
 	for _, host := range in.registries() {
 		key, err := hostcerts.Key(host)
 		if err != nil {
-			return nil, skipped, fmt.Errorf("certificate key of %s: %w", host, err)
+			return nil, fmt.Errorf("certificate key of %s: %w", host, err)
 		}
-		data[key] = in.Bundle + in.redirectBundle()
+		set(key, "")
 	}
-	if err := in.trustRoutes(data); err != nil {
-		return nil, skipped, err
-	}
-	return data, skipped, nil
-}
-
-// trustRoutes adds the hosts whose certificates the operator issues. What the user trusts for such a host, as
-// the CA of a proxy in front of the controller, stays beside it.
-func (in Inputs) trustRoutes(data map[string]string) error {
 	for _, route := range in.Routes {
 		if !route.Issued() {
 			continue
 		}
 		key, err := hostcerts.Key(route.Host)
 		if err != nil {
-			return fmt.Errorf("certificate key of route %s: %w", route.Name, err)
+			return nil, fmt.Errorf("certificate key of route %s: %w", route.Name, err)
 		}
-		data[key] = in.Bundle + in.redirectBundle() + data[key]
+		extra := users[key]
+		if len(extra) > maxCertificates/4 {
+			extra = "" // the own hosts would not fit beside it
+		}
+		set(key, extra)
 	}
-	return nil
+	return data, nil
 }
 
 // redirectBundle is the CA of the store where clients are sent to the store: they trust for the redirected
@@ -203,8 +270,12 @@ func hostIP(ips []string) string {
 	return first
 }
 
-// PublicConfigMap lets every authenticated user find the registry.
+// PublicConfigMap lets every authenticated user find the registry. It is nil while the trust bundle is missing:
+// what is published stays.
 func PublicConfigMap(in Inputs) (*unstructured.Unstructured, error) {
+	if in.Bundle == "" {
+		return nil, nil
+	}
 	return in.configMap(registryv1.ConfigMapPublic, "access", map[string]string{
 		"internalRegistryHostname":  in.InternalHost(),
 		"externalRegistryHostnames": strings.Join(in.ExternalHosts, "\n"),

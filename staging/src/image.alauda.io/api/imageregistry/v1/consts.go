@@ -57,6 +57,9 @@ const (
 	// StorageTestedAnnotation (on the Deployment of the registry) identifies the object store and the
 	// credentials that were tested before they were rolled out.
 	StorageTestedAnnotation = Prefix + "storage-tested"
+	// StorageIdentityAnnotation (on the Deployment of the registry) names the place of the blobs that it was
+	// rolled out with.
+	StorageIdentityAnnotation = Prefix + "storage-identity"
 	// VersionAnnotation is the version of a workload.
 	VersionAnnotation = Prefix + "version"
 	// ManagedPullSecretLabel ("true") marks pull secrets of ServiceAccounts.
