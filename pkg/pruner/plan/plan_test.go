@@ -111,6 +111,10 @@ func TestRulesOfTheHistory(t *testing.T) {
 			f.KeepTagRevisions = 0
 			s.Tags[0].Declared = true
 		}, "v1/1 v1/2"},
+		{"rule 7: an entry without an image is nobody's to look up", func(_ *testing.T, f *fixture, s *snapshot.Stream) {
+			s.Tags[0].Revisions[0].Digest, s.Tags[0].Revisions[2].Digest = "", ""
+			f.Lookup = func(digest string) Presence { panic("asked about " + digest) }
+		}, "v1/1 v1/2"},
 		{"rule 7: newer than the snapshot", func(_ *testing.T, f *fixture, _ *snapshot.Stream) {
 			delete(f.Snapshot.Images, id("b"))
 			f.Lookup = func(string) Presence { return Present }

@@ -220,7 +220,8 @@ func (p *Planner) signature(stream references.Stream, tag *snapshot.Tag, i int, 
 func (p *Planner) late(stream references.Stream, tag *snapshot.Tag, i int, next each) bool {
 	digest := tag.Revisions[i].Digest
 	image, known := p.Snapshot.Images[digest]
-	if !known {
+	// An entry without an image, of a tag that was only a reference, has nothing to look up.
+	if !known && digest != "" {
 		return next(p.lookedUp(digest))
 	}
 	if image.Keep && !next(keeps(RuleImageKeep)) {
