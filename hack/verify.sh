@@ -32,7 +32,7 @@ formatted() {
 vetted() {
   go vet -tags component,e2e,clients,upgrade,olm ./... image.alauda.io/api/... image.alauda.io/client-go/... &&
     (cd hack/devcluster && GOWORK=off go vet ./...) &&
-    (cd hack/olm && GOWORK=off CGO_ENABLED=0 go vet -tags containers_image_openpgp ./...)
+    (cd hack/olm && GOWORK=off go vet -tags containers_image_openpgp ./...)
 }
 
 linted() {
