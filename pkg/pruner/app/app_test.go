@@ -243,9 +243,9 @@ func TestGuards(t *testing.T) {
 		object runtime.Object
 		want   int
 	}{
-		"share":          {change: func(o *options.Options) { o.MaxDeletePercent = 50 }, want: 4},
-		"share allows":   {change: func(o *options.Options) { o.MaxDeletePercent = 60 }, want: 0},
-		"prune registry": {change: func(o *options.Options) { o.PruneRegistry = true }, want: 5},
+		"share":                          {change: func(o *options.Options) { o.MaxDeletePercent = 50 }, want: 4},
+		"share allows":                   {change: func(o *options.Options) { o.MaxDeletePercent = 60 }, want: 0},
+		"prune registry without a token": {change: func(o *options.Options) { o.PruneRegistry = true }, want: 2},
 		"custom roots given up": {change: func(o *options.Options) { o.ConfigMap = "" }, want: 0,
 			object: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "image-registry-system", Name: "image-pruner-config"}}},
 		"custom roots elsewhere": {change: func(o *options.Options) { o.ConfigMap = "a/b" }, want: 3,

@@ -40,6 +40,8 @@ type clients struct {
 	image    imageclient.Interface
 	dates    *snapshot.Dates
 	warnings *snapshot.Warnings
+	// config is what the clients were made from, for credentials and authorities.
+	config *rest.Config
 }
 
 func (c *connection) clients(qps float32, burst int) (clients, error) {
@@ -51,6 +53,7 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 	}
 	config.QPS, config.Burst, config.Timeout = qps, burst, c.timeout
 	config.UserAgent = version.UserAgent(userAgent)
+	plain := rest.CopyConfig(config)
 	dates := &snapshot.Dates{}
 	config.Wrap(dates.Wrap)
 	builtin := rest.CopyConfig(config)
@@ -66,5 +69,5 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 	if err != nil {
 		return clients{}, failure(exitUsage, "client: %w", err)
 	}
-	return clients{kube: kube, image: image, dates: dates, warnings: warnings}, nil
+	return clients{kube: kube, image: image, dates: dates, warnings: warnings, config: plain}, nil
 }

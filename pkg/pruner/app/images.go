@@ -37,7 +37,8 @@ and while they or their stream are annotated with image.alauda.io/keep=true. Wit
 only printed.`,
 		Example: `  pruner images
   pruner images --keep-tag-revisions=5 --keep-younger-than=72h --confirm
-  pruner images --whitelist='^cpaas-system/.*' --confirm`,
+  pruner images --whitelist='^cpaas-system/.*' --confirm
+  pruner images --confirm --prune-registry`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := opts.Validate(); err != nil {
@@ -77,11 +78,8 @@ func (r *run) attempts(ctx context.Context) error {
 	if !r.Confirm {
 		fmt.Fprintln(r.stderr, dryRunNotice)
 	}
-	if r.PruneRegistry && r.Confirm {
-		return failure(exitRegistry, "--prune-registry: this version cannot collect the garbage of the registry's storage yet; run without it, nothing was changed")
-	}
-	if r.PruneRegistry {
-		fmt.Fprintln(r.stderr, "--prune-registry: what a collection in the storage would free is not part of this plan")
+	if r.PruneRegistry && !r.Confirm {
+		fmt.Fprintln(r.stderr, "--prune-registry: what a collection in the storage would free is not part of this plan; pruner gc tells what can go now")
 	}
 	for attempt := 1; ; attempt++ {
 		err := r.once(ctx)

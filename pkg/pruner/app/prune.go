@@ -13,6 +13,7 @@ import (
 	"image.alauda.io/registry/pkg/pruner/execute"
 	"image.alauda.io/registry/pkg/pruner/plan"
 	"image.alauda.io/registry/pkg/pruner/references"
+	"image.alauda.io/registry/pkg/pruner/registry"
 	"image.alauda.io/registry/pkg/pruner/report"
 	"image.alauda.io/registry/pkg/pruner/snapshot"
 )
@@ -20,10 +21,18 @@ import (
 // tolerableSkew is how far the local clock may be off without a warning. Ages are in API server time.
 const tolerableSkew = time.Minute
 
-// prune is the order of a run: may I, what is there, what would go, is that too much, do it.
+// prune is the order of a run: may I, what is there, what would go, is that too much, do it. Links go after
+// the streams that named them, bytes after the images that needed them.
 func (r *run) prune(ctx context.Context, result *report.Report) error {
 	if r.Confirm {
 		if err := r.preflight(ctx); err != nil {
+			return err
+		}
+	}
+	var client *registry.Client
+	if r.Confirm && r.PruneRegistry {
+		var err error
+		if client, err = r.connectRegistry(ctx, r.Registry, r.NumWorkers, r.clock); err != nil {
 			return err
 		}
 	}
@@ -46,8 +55,11 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	}
 	executor.DryRun = !r.Confirm
 	executor.Progress = func(stage string, done, total int) { progress.reached(ctx, "prune "+stage, done, total) }
-	listed, err := r.pruneStreams(ctx, executor, result)
-	if err != nil || r.Namespace != "" || ctx.Err() != nil {
+	results, err := r.pruneStreams(ctx, executor, result)
+	if err != nil {
+		return err
+	}
+	if err := r.pruneLinks(ctx, executor, client, results, progress, result); err != nil || r.Namespace != "" || ctx.Err() != nil {
 		return err
 	}
 	if r.Confirm {
@@ -56,7 +68,10 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 			return retryable(exitFailed, fmt.Errorf("references could not be read again, images were not pruned: %w", err))
 		}
 	}
-	return r.pruneImages(ctx, executor, listed, result)
+	if err := r.pruneImages(ctx, executor, listedAfter(results), result); err != nil {
+		return err
+	}
+	return r.collectGarbage(ctx, client, progress, result)
 }
 
 // source is where a snapshot comes from, the same for runs and for reports about what a run would do.
@@ -183,7 +198,7 @@ func listedAfter(results []execute.StreamResult) map[string]string {
 }
 
 // pruneStreams is the first stage.
-func (r *run) pruneStreams(ctx context.Context, executor *execute.Executor, result *report.Report) (map[string]string, error) {
+func (r *run) pruneStreams(ctx context.Context, executor *execute.Executor, result *report.Report) ([]execute.StreamResult, error) {
 	results := executor.Streams(ctx)
 	for _, stream := range results {
 		if stream.Updated {
@@ -193,7 +208,7 @@ func (r *run) pruneStreams(ctx context.Context, executor *execute.Executor, resu
 			return nil, err
 		}
 	}
-	return listedAfter(results), nil
+	return results, nil
 }
 
 // pruneImages is the second stage.

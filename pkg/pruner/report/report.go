@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"image.alauda.io/registry/pkg/pruner/references"
+	"image.alauda.io/registry/pkg/pruner/registry"
 )
 
 // Actions of an item.
@@ -68,14 +69,16 @@ type Snapshot struct {
 
 // Document is the machine-readable result.
 type Document struct {
-	APIVersion        string               `json:"apiVersion"`
-	Kind              string               `json:"kind"`
-	DryRun            bool                 `json:"dryRun"`
-	StartTime         metav1.Time          `json:"startTime"`
-	CompletionTime    metav1.Time          `json:"completionTime"`
-	Options           map[string]string    `json:"options,omitempty"`
-	Summary           Summary              `json:"summary"`
-	Snapshot          Snapshot             `json:"snapshot"`
+	APIVersion     string            `json:"apiVersion"`
+	Kind           string            `json:"kind"`
+	DryRun         bool              `json:"dryRun"`
+	StartTime      metav1.Time       `json:"startTime"`
+	CompletionTime metav1.Time       `json:"completionTime"`
+	Options        map[string]string `json:"options,omitempty"`
+	Summary        Summary           `json:"summary"`
+	Snapshot       Snapshot          `json:"snapshot"`
+	// Collection is the registry's report about its last collection in this run.
+	Collection        *registry.Collection `json:"collection,omitempty"`
 	Items             []Item               `json:"items,omitempty"`
 	InvalidReferences []references.Invalid `json:"invalidReferences,omitempty"`
 }
@@ -124,6 +127,10 @@ func (r *Report) count(item Item) {
 			r.Summary.TagRevisionsDeleted++
 		case KindImage:
 			r.Summary.ImagesDeleted++
+		case KindManifestLink:
+			r.Summary.ManifestLinksDeleted++
+		case KindLayerLink:
+			r.Summary.LayerLinksDeleted++
 		}
 	}
 }
@@ -137,7 +144,7 @@ func (r *Report) Finish() error {
 	var err error
 	switch r.format {
 	case "text":
-		text = []byte(r.SummaryLine() + "\n")
+		text = []byte(r.lastLine() + "\n")
 	case "jsonl":
 		text, err = json.Marshal(r.Document)
 		text = append(text, '\n')
@@ -169,7 +176,10 @@ func (r *Report) SummaryLine() string {
 		}
 		deleted = append(deleted, fmt.Sprintf("%s %d image streams", update, s.ImageStreamsUpdated))
 	}
-	deleted = append(deleted, counted(s.LayerLinksDeleted, "layer links", s.ManifestLinksDeleted, "manifest links", s.BlobsDeleted, "blobs")...)
+	deleted = append(deleted, counted(s.LayerLinksDeleted, "layer links", s.ManifestLinksDeleted, "manifest links")...)
+	if s.BlobsDeleted > 0 {
+		deleted = append(deleted, fmt.Sprintf("%d blobs (%s)", s.BlobsDeleted, Bytes(s.BytesReclaimed)))
+	}
 	rest := counted(s.Skipped, "skipped", s.Failed, "failed")
 	if len(deleted)+len(rest) == 0 {
 		return "Summary: nothing to prune"
@@ -178,7 +188,7 @@ func (r *Report) SummaryLine() string {
 		number, word, _ := strings.Cut(part, " ")
 		rest[i] = word + " " + number
 	}
-	if s.ImagesDeleted+s.TagRevisionsDeleted > 0 {
+	if len(deleted) > 0 && (s.ImagesDeleted+s.TagRevisionsDeleted > 0 || s.ImageStreamsUpdated == 0) {
 		deleted[0] = verb + " " + deleted[0]
 	}
 	return "Summary: " + strings.Join(append(deleted, rest...), ", ")
@@ -199,8 +209,12 @@ func (i Item) name() string {
 	switch {
 	case i.Kind == KindTagRevision:
 		return fmt.Sprintf("%s/%s:%s@%s", i.Namespace, i.Name, i.Tag, i.Digest)
+	case i.Kind == KindManifestLink, i.Kind == KindLayerLink:
+		return fmt.Sprintf("%s/%s@%s", i.Namespace, i.Name, i.Digest)
 	case i.Digest != "":
 		return i.Digest
+	case i.Namespace == "":
+		return i.Name
 	}
 	return i.Namespace + "/" + i.Name
 }
@@ -211,7 +225,7 @@ func (i Item) line() string {
 	if i.Revision != nil {
 		detail = append(detail, fmt.Sprintf("revision=%d age=%s", *i.Revision, Age(i.Age)))
 	}
-	if i.Kind == KindImage {
+	if i.Kind == KindImage || i.Kind == KindBlob && i.Digest != "" {
 		detail = append(detail, fmt.Sprintf("size=%d", i.SizeBytes))
 	}
 	if i.Reason != "" {
