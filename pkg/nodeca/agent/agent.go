@@ -29,7 +29,7 @@ type Agent struct {
 	config       *inputs.Config
 	missingSince time.Time
 	hosts        hostsMemory
-	swept        bool
+	swept        time.Time
 	last         Status
 	warned       map[string]time.Time
 }
@@ -165,8 +165,9 @@ func (a *Agent) roots(ctx context.Context, tree *fsroot.Root, roots []trustroots
 	now := a.clock.Now()
 	wants := a.wants(in)
 	servedBy := map[string][]string{}
+	sweep := !a.options.DryRun && (a.swept.IsZero() || now.Sub(a.swept) >= sweepEvery)
 	for _, root := range roots {
-		if !a.swept && !a.options.DryRun {
+		if sweep {
 			o.add(hostfiles.Sweep(tree, root.Path, now, false)...)
 		}
 		result := hostfiles.Sync(ctx, tree, toHostfiles(root), wants, hostfiles.Options{
@@ -187,7 +188,9 @@ func (a *Agent) roots(ctx context.Context, tree *fsroot.Root, roots []trustroots
 			}
 		}
 	}
-	a.swept = true
+	if sweep {
+		a.swept = now
+	}
 	for _, want := range wants {
 		o.status.Hosts = append(o.status.Hosts, HostStatus{want.Host, append([]string{}, servedBy[want.Host]...), in.Bundles[want.Host].NotAfter})
 	}
@@ -195,7 +198,7 @@ func (a *Agent) roots(ctx context.Context, tree *fsroot.Root, roots []trustroots
 }
 
 func toHostfiles(root trustroots.Root) hostfiles.Root {
-	return hostfiles.Root{Path: root.Path, Containerd: root.Kind == trustroots.Containerd, Active: root.Active}
+	return hostfiles.Root{Path: root.Path, Containerd: root.Kind == trustroots.Containerd, Active: root.Active, Fallback: root.Fallback}
 }
 
 // wants lists the valid hosts in the order of their names.

@@ -12,6 +12,9 @@ const (
 	// missingFor is how long inputs may be missing before the Pod is not ready.
 	missingFor = 5 * time.Minute
 
+	// sweepEvery is how often what an agent left that died, or failed to remove, is looked for.
+	sweepEvery = 15 * time.Minute
+
 	repairWindow  = 10 * time.Minute
 	maxRepairs    = 5
 	contestedWait = 5 * time.Minute

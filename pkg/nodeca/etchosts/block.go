@@ -68,7 +68,8 @@ type span struct {
 // findBlocks returns everything in the file that is ours, in order. A block begins at a BEGIN line and
 // ends with its END line; everything between must be ours. If another line comes first, be it that the
 // END line was lost or that somebody wrote into the block, the block ends before that line. An END
-// line on its own is ours as well.
+// line on its own is ours as well. The end of the file may be a block that was being appended when its
+// writer died; see cutoff.go.
 func findBlocks(data []byte) []span {
 	var blocks []span
 	for at := 0; at < len(data); {
@@ -76,9 +77,12 @@ func findBlocks(data []byte) []span {
 		switch {
 		case bytes.HasPrefix(line, []byte(beginPrefix)):
 			block := span{start: at, end: blockEnd(data, at+len(line))}
-			block.newlineAdded = at > 0 && bytes.HasPrefix(line, []byte(strings.TrimSpace(beginAfterNewline)))
+			block.newlineAdded = at > 0 && saysNewlineAdded(line)
 			blocks = append(blocks, block)
 			at = block.end
+		case isCutBegin(line):
+			blocks = append(blocks, span{start: at, end: len(data)})
+			at = len(data)
 		case bytes.HasPrefix(line, []byte(endPrefix)):
 			blocks = append(blocks, span{start: at, end: at + len(line)})
 			at += len(line)
@@ -98,6 +102,8 @@ func blockEnd(data []byte, from int) int {
 		at += len(line)
 		switch {
 		case bytes.HasPrefix(line, []byte(endPrefix)):
+			return at
+		case isCutInBlock(line):
 			return at
 		case len(bytes.TrimSpace(line)) == 0:
 		case isOurMapping(line):

@@ -238,6 +238,8 @@ func (t *target) reserve(size, grown int) error {
 
 // write carries out one write. A write that made the file longer and then failed is cut off again.
 func (t *target) write(w write) error {
+	release := t.alone()
+	defer release()
 	if err := t.unchanged(); err != nil {
 		return err
 	}
@@ -275,6 +277,8 @@ func (t *target) put(w write) (int, error) {
 }
 
 func (t *target) truncate(size int64) error {
+	release := t.alone()
+	defer release()
 	if err := t.unchanged(); err != nil {
 		return err
 	}

@@ -3,12 +3,14 @@ package etchosts
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"image.alauda.io/registry/pkg/nodeca/fsroot"
 	"image.alauda.io/registry/pkg/nodeca/inputs"
@@ -234,5 +236,94 @@ func TestTwoWritersAtOnceEndInOneBlock(t *testing.T) {
 	}
 	if bytes.Count([]byte(content(t, file)), []byte(beginPrefix)) != 1 {
 		t.Error("more than one block")
+	}
+}
+
+// Behaviour 22: an editor appends a line in the moment between the last look at the file and the write.
+func TestALineAppendedInTheLastMomentSurvives(t *testing.T) {
+	text := "127.0.0.1 localhost\n"
+	long := inputs.HostEntry{IP: wanted[0].IP, Names: []string{service + ".svc." + strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + "." + strings.Repeat("c", 40)}}
+	for name, test := range map[string]struct {
+		before, after []inputs.HostEntry
+		operation     string
+	}{
+		"block cut off":        {wanted, nil, "ftruncate"},
+		"block grows in place": {wanted, []inputs.HostEntry{long}, "pwrite"},
+		"block appended":       {nil, wanted, "pwrite"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var file string
+			appended := make(chan error, 1)
+			armed := false
+			_, file = tree(t, &text, nil)
+			root, err := fsroot.Open(filepath.Dir(file), fsroot.Options{Fault: func(op, _ string) error {
+				if !armed || op != test.operation {
+					return nil
+				}
+				armed = false
+				go func() { appended <- appendLine(file, "10.1.1.1 appended\n") }()
+				select { // it comes through at once, or waits for the write
+				case err := <-appended:
+					appended <- err
+				case <-time.After(300 * time.Millisecond):
+				}
+				return nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer root.Close()
+			Apply(context.Background(), root, test.before, false)
+			armed = true
+			Apply(context.Background(), root, test.after, false)
+			if err := <-appended; err != nil {
+				t.Fatal(err)
+			}
+			state := Apply(context.Background(), root, test.after, false)
+			got := content(t, file)
+			if !state.AsWanted || strings.Count(got, "10.1.1.1 appended\n") != 1 || !strings.HasPrefix(got, text) {
+				t.Errorf("state %+v, content\n%s", state, got)
+			}
+		})
+	}
+}
+
+func appendLine(file, line string) error {
+	out, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = out.WriteString(line)
+	return errors.Join(err, out.Close())
+}
+
+// Behaviours 13, 20: a block whose writer died while it was appended is found again, however much of it there is.
+func TestABlockThatWasCutOffIsFoundAgain(t *testing.T) {
+	for _, text := range []string{"127.0.0.1 localhost\n", "127.0.0.1 localhost", ""} {
+		added := appendBlock([]byte(text), []inputs.HostEntry{entry("10.96.3.7"), entry("fd00::10")}).data
+		from := len("\n") + leastBegin
+		if text != "127.0.0.1 localhost" {
+			from = leastBegin
+		}
+		for size := from; size < len(added); size++ {
+			cut := append([]byte(text), added[:size]...)
+			healed := planFor(cut, wanted).apply(cut)
+			if got := strings.Count(string(healed), "image-registry"); got != strings.Count(block("10.96.3.7"), "image-registry") {
+				t.Fatalf("%d bytes: a part of the old block is left\n%s", size, healed)
+			}
+			cleaned := planFor(cut, nil).apply(cut)
+			if rest := strings.TrimSuffix(string(cleaned), "\n"); rest != strings.TrimSuffix(text, "\n") {
+				t.Fatalf("%d bytes: removed, the file is\n%q", size, cleaned)
+			}
+			if bytes.HasPrefix(added, []byte("\n"+beginAfterNewline)) && size > len(beginAfterNewline) && string(cleaned) != text {
+				t.Fatalf("%d bytes: the newline that was added is left: %q", size, cleaned)
+			}
+		}
+	}
+	for _, text := range []string{"a\n# BEGIN", "# BEGIN other", "10.96.3.7", "10.96.3.7 image-registry", "#", beginLine + "10.0.0.1 other", beginLine + "10.0.0.1 " + service + ".svc alias"} {
+		cleaned := planFor([]byte(text), nil).apply([]byte(text))
+		if foreign := strings.TrimPrefix(text, beginLine); !strings.HasSuffix(string(cleaned), foreign) {
+			t.Errorf("%q was taken for ours: %q", text, cleaned)
+		}
 	}
 }

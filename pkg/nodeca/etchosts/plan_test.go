@@ -124,7 +124,7 @@ func randomFile(random *rand.Rand) []byte {
 	pieces := []string{
 		"127.0.0.1 localhost\n", "\n", "   \n", "# comment\n", "10.1.1.1 " + service + ".svc other\n", "::1 ip6\r\n",
 		block("10.0.0.1"), block("10.0.0.2"), beginLine, endPrefix + "\n", "10.3.3.3\t" + service + "\n", "text", " ",
-		"# BEGIN image-registry-node-c\n", beginAfterNewline, "\x00\xff\n",
+		"# BEGIN image-registry-node-x\n", beginAfterNewline, "\x00\xff\n",
 	}
 	var out bytes.Buffer
 	for range random.IntN(8) {

@@ -26,6 +26,13 @@ func (d *Dir) WriteNew(name string, data []byte, mode uint32) error {
 }
 
 func (d *Dir) fill(file *os.File, name string, data []byte, mode uint32) error {
+	if err := d.put(file, name, data, mode); err != nil {
+		return err
+	}
+	return d.flush(file, name)
+}
+
+func (d *Dir) put(file *os.File, name string, data []byte, mode uint32) error {
 	if err := d.changing("write", name); err != nil {
 		return err
 	}
@@ -33,13 +40,47 @@ func (d *Dir) fill(file *os.File, name string, data []byte, mode uint32) error {
 		return err
 	}
 	// The mode given to open is reduced by the umask.
-	if err := unix.Fchmod(int(file.Fd()), mode); err != nil {
-		return d.error("chmod", name, err)
-	}
+	return d.error("chmod", name, unix.Fchmod(int(file.Fd()), mode))
+}
+
+func (d *Dir) flush(file *os.File, name string) error {
 	if err := d.changing("fsync", name); err != nil {
 		return err
 	}
 	return file.Sync()
+}
+
+// Staged is a new file that has its content but is not on the disk yet.
+type Staged struct {
+	dir  *Dir
+	file *os.File
+	name string
+}
+
+// Stage creates a file that must not exist, with exactly this content and mode, and asks the system to
+// begin writing it to the disk. Who stages many files before the first is finished waits for the disk
+// only once. On failure nothing is left behind.
+func (d *Dir) Stage(name string, data []byte, mode uint32) (*Staged, error) {
+	file, err := d.OpenFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.put(file, name, data, mode); err != nil {
+		file.Close()
+		return nil, errors.Join(err, ignoreMissing(d.Unlink(name)))
+	}
+	// It only saves time, so nothing depends on whether the file system offers it.
+	_ = unix.SyncFileRange(int(file.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+	return &Staged{dir: d, file: file, name: name}, nil
+}
+
+// Finish waits until the file is on the disk, and closes it.
+func (s *Staged) Finish() error {
+	err := s.dir.flush(s.file, s.name)
+	if closeErr := s.file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 // Mkdir creates a directory with exactly this mode and opens it.
@@ -108,33 +149,6 @@ func (d *Dir) Rmdir(name string) error {
 		return err
 	}
 	return d.error("rmdir", name, unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR))
-}
-
-// RemoveTree removes an entry and everything below it, without following links. It is meant for trees
-// that nobody else writes to.
-func (d *Dir) RemoveTree(name string) error {
-	info, err := d.Lstat(name)
-	if err != nil {
-		return ignoreMissing(err)
-	}
-	if !info.IsDir {
-		return ignoreMissing(d.Unlink(name))
-	}
-	inner, err := d.Open(name)
-	if err != nil {
-		return ignoreMissing(err)
-	}
-	defer inner.Close()
-	entries, err := inner.List()
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if err := inner.RemoveTree(entry); err != nil {
-			return err
-		}
-	}
-	return ignoreMissing(d.Rmdir(name))
 }
 
 func ignoreMissing(err error) error {

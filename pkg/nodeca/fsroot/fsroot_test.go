@@ -94,7 +94,7 @@ func TestRenameNewNeverReplaces(t *testing.T) {
 		t.Errorf("got %v, want exists", err)
 	}
 	must(t, dir.RenameNew("fresh", "free"))
-	must(t, dir.RemoveTree("free"))
+	must(t, dir.Rmdir("free"))
 	if _, err := dir.Lstat("free"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("free still exists: %v", err)
 	}

@@ -3,6 +3,7 @@ package hostfiles
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"image.alauda.io/registry/pkg/hostcerts"
 	"image.alauda.io/registry/pkg/nodeca/reasons"
@@ -33,11 +34,11 @@ type decision struct {
 	writes  []file
 	deletes []string
 	marker  marker
+	// announce is the marker to write before the files: after a crash in between nobody would know
+	// whose they are. It is nil where the marker already says so.
+	announce *marker
 	// markerStale says that the marker must be written.
 	markerStale bool
-	// markerFirst claims the files before they are written. It is set where nothing is ours yet: after
-	// a crash in between nobody would know whose files they are.
-	markerFirst bool
 	chmod       bool
 	satisfied   bool
 	tampered    []string
@@ -65,12 +66,21 @@ func hostsTOML(host string) []byte {
 }
 
 // decide applies the rules for foreign content to what was found.
-func decide(root Root, found state, want Want, hasDefault, held bool) decision {
+//
+// hides is the directory of an administrator that runtimes would no longer read if this one existed.
+func decide(root Root, found state, want Want, hides string, hasDefault, held bool) decision {
 	if found.presence == blocked {
 		return leave(false, reasons.SymlinkRefused, "%s, or a file in it, is a symbolic link or not what it should be; nothing is written")
 	}
 	if !root.Active && found.marker == nil {
 		return decision{}
+	}
+	if hides != "" && (found.presence == absent || (found.marker != nil && !found.alien())) {
+		d := leave(false, reasons.ForeignConfigWins, "%s would hide "+strings.ReplaceAll(hides, "%", "%%")+" of an administrator from runtimes that read only the first of both; nothing is written")
+		if found.marker != nil {
+			d.action, d.why = actionRemove, "it hid "+hides
+		}
+		return d
 	}
 	if root.Containerd && hasDefault && !want.Own && !want.KeepShape {
 		d := leave(false, reasons.WouldShadowDefault, "%s would take this host away from the mirror in _default; nothing is written")
@@ -112,7 +122,23 @@ func create(want Want, ca file, withHosts bool) decision {
 }
 
 func claim(want Want, files []file, why string) decision {
-	return decision{action: actionWrite, satisfied: true, why: why, writes: files, markerFirst: true, markerStale: true, marker: markerFor(want.Host, files, false)}
+	d := decision{action: actionWrite, satisfied: true, why: why, writes: files, markerStale: true, marker: markerFor(want.Host, files, false)}
+	d.announceWrites(marker{Version: markerVersion, Host: want.Host})
+	return d
+}
+
+// announceWrites sets the marker to write first, if the files get a content that the present one does
+// not know.
+func (d *decision) announceWrites(now marker) {
+	now.Next = map[string]string{}
+	unknown := false
+	for _, f := range d.writes {
+		now.Next[f.name] = hashOf(f.data)
+		unknown = unknown || now.Files[f.name] != now.Next[f.name]
+	}
+	if unknown {
+		d.announce, d.markerStale = &now, true
+	}
 }
 
 func markerFor(host string, files []file, createdDir bool) marker {
@@ -134,7 +160,9 @@ func repair(root Root, found state, want Want, held bool) decision {
 			continue
 		}
 		d.writes = append(d.writes, f)
-		if recorded := found.marker.Files[f.name]; recorded != "" && (!exists || hashOf(now.data) != recorded || now.mode != fileMode) {
+		_, cutOff := found.marker.Next[f.name] // an agent died while it wrote this file
+		intact := exists && now.mode == fileMode && found.marker.wrote(f.name, hashOf(now.data))
+		if found.owns(f.name) && !intact && (exists || !cutOff) {
 			d.tampered = append(d.tampered, f.name)
 		} else {
 			inputChanged = true
@@ -148,6 +176,7 @@ func repair(root Root, found state, want Want, held bool) decision {
 	}
 	d.markerStale = !bytes.Equal(found.files[MarkerFile].data, d.marker.encode()) || found.files[MarkerFile].mode != fileMode
 	d.chmod = found.marker.CreatedDir && found.mode != dirMode
+	d.announceWrites(*found.marker)
 	switch {
 	case len(d.writes) == 0 && len(d.deletes) == 0 && !d.markerStale && !d.chmod:
 	case held && !inputChanged && len(d.deletes) == 0:

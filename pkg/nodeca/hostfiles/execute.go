@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"io/fs"
 
 	"golang.org/x/sys/unix"
 
@@ -18,47 +17,14 @@ func tempName() string {
 	return tempPrefix + hex.EncodeToString(random[:])
 }
 
-// execute carries out a decision and returns how many files were written and removed.
+// execute carries out a decision about a directory that exists and returns how many files were written
+// and removed.
 func execute(root *fsroot.Dir, host string, found state, d decision) (written, removed int, err error) {
-	switch d.action {
-	case actionCreate:
-		if err := createHost(root, host, d); err != nil {
-			return 0, 0, err
-		}
-		return len(d.writes), 0, nil
-	case actionRemove:
+	if d.action == actionRemove {
 		removed, _, err = remove(root, host, found, false)
 		return 0, removed, err
-	default:
-		return writeHost(root, host, d)
 	}
-}
-
-// createHost builds the directory under a temporary name and gives it its name when it is complete: a
-// runtime never sees it without its CA.
-func createHost(root *fsroot.Dir, host string, d decision) (err error) {
-	temp := tempName()
-	dir, err := root.Mkdir(temp, dirMode)
-	if err == nil {
-		err = fill(dir, append(d.writes, file{MarkerFile, d.marker.encode()}))
-		dir.Close()
-	}
-	if err == nil {
-		err = root.RenameNew(temp, host)
-	}
-	if err != nil {
-		return errors.Join(err, root.RemoveTree(temp))
-	}
-	return root.Sync()
-}
-
-func fill(dir *fsroot.Dir, files []file) error {
-	for _, f := range files {
-		if err := dir.WriteNew(f.name, f.data, fileMode); err != nil {
-			return err
-		}
-	}
-	return dir.Sync()
+	return writeHost(root, host, d)
 }
 
 // writeHost changes single files of a directory.
@@ -73,8 +39,8 @@ func writeHost(root *fsroot.Dir, host string, d decision) (written, removed int,
 			return 0, 0, err
 		}
 	}
-	if d.markerFirst {
-		if err := replace(dir, file{MarkerFile, d.marker.encode()}); err != nil {
+	if d.announce != nil {
+		if err := replace(dir, file{MarkerFile, d.announce.encode()}); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -100,7 +66,7 @@ func writeHost(root *fsroot.Dir, host string, d decision) (written, removed int,
 			removed++
 		}
 	}
-	if d.markerStale && !d.markerFirst {
+	if d.markerStale {
 		if err := replace(dir, file{MarkerFile, d.marker.encode()}); err != nil {
 			return written, removed, err
 		}
@@ -121,10 +87,7 @@ func replace(dir *fsroot.Dir, f file) error {
 }
 
 func unlink(dir *fsroot.Dir, name string) error {
-	if err := dir.Unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return ignoreMissing(dir.Unlink(name))
 }
 
 // remove takes away what is ours in the directory of a host. With keepEdited, files that somebody
@@ -135,13 +98,18 @@ func remove(root *fsroot.Dir, host string, found state, keepEdited bool) (remove
 		if !found.owns(name) || !found.has(name) {
 			continue
 		}
-		if keepEdited && hashOf(found.files[name].data) != found.marker.Files[name] {
+		if keepEdited && !found.marker.wrote(name, hashOf(found.files[name].data)) {
 			edited = append(edited, name)
 			continue
 		}
 		owned = append(owned, name)
 	}
-	unowned := len(found.foreign) + len(edited)
+	for _, name := range found.strange {
+		if keepEdited && found.owns(name) {
+			edited = append(edited, name) // somebody put a link or a directory in its place
+		}
+	}
+	unowned := len(found.foreign) + len(found.strange) + len(edited)
 	for _, name := range []string{hostsFile, caFile, extraCAFile} {
 		if found.has(name) && !found.owns(name) {
 			unowned++
@@ -166,7 +134,7 @@ func remove(root *fsroot.Dir, host string, found state, keepEdited bool) (remove
 }
 
 // removeWhole makes a directory disappear at once and then deletes it. If somebody put a file into it
-// in the last moment, it gets its name back with that file.
+// in the last moment, it gets its name back with that file. The caller makes it durable.
 func removeWhole(root *fsroot.Dir, host string, owned, temps []string) error {
 	temp := tempName()
 	if err := root.RenameNew(host, temp); err != nil {
@@ -186,8 +154,5 @@ func removeWhole(root *fsroot.Dir, host string, owned, temps []string) error {
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
 		return root.RenameNew(temp, host)
 	}
-	if err != nil {
-		return err
-	}
-	return root.Sync()
+	return err
 }

@@ -59,6 +59,9 @@ type Root struct {
 	Containerd bool
 	// Active roots are filled; in others only owned directories are kept up to date.
 	Active bool
+	// Fallback is another root, in which runtimes look for hosts that have no directory in this one;
+	// empty for none.
+	Fallback string
 }
 
 // Options of one Sync.
@@ -99,6 +102,10 @@ type syncer struct {
 	root    Root
 	options Options
 	result  Result
+	// creates are the hosts whose directories are to be made, all at the end.
+	creates []creation
+	// dirty says that names in the root changed and are to be made durable.
+	dirty bool
 }
 
 func (s *syncer) hostPath() string { return s.tree.HostPath(s.root.Path) }
@@ -137,6 +144,8 @@ func Sync(ctx context.Context, tree *fsroot.Root, root Root, wants []Want, optio
 		}
 		s.host(dir, names, want)
 	}
+	s.create(ctx, dir)
+	defer s.settle(dir)
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return s.result
@@ -181,7 +190,7 @@ func (s *syncer) host(dir *fsroot.Dir, names []string, want Want) {
 		return
 	}
 	held := s.options.Hold != nil && s.options.Hold(want.Host)
-	d := decide(s.root, state, want, slices.Contains(names, defaultDir), held)
+	d := decide(s.root, state, want, s.hides(want.Host), slices.Contains(names, defaultDir), held)
 	if d.reason != "" {
 		s.result.Reasons = append(s.result.Reasons, reasons.New(d.reason, s.hostPath(), want.Host, "%s", d.message(dir.HostPath(want.Host))))
 	}
@@ -199,13 +208,18 @@ func (s *syncer) host(dir *fsroot.Dir, names []string, want Want) {
 	}
 	if d.changes() {
 		s.did(d.verb(), want.Host, d.why)
+		if d.action == actionCreate && !s.options.DryRun {
+			s.creates = append(s.creates, creation{want: want, decision: d})
+			return
+		}
 		if !s.options.DryRun {
+			s.dirty = true
 			written, removed, err := execute(dir, want.Host, state, d)
 			s.result.Written += written
 			s.result.Removed += removed
 			if err != nil {
 				s.fail(want.Host, err)
-				d.satisfied = d.satisfied && d.action != actionCreate && stillTrusted(dir, want)
+				d.satisfied = d.satisfied && stillTrusted(dir, want)
 			}
 		}
 	}
@@ -218,6 +232,23 @@ func (s *syncer) host(dir *fsroot.Dir, names []string, want Want) {
 func stillTrusted(dir *fsroot.Dir, want Want) bool {
 	state, err := observe(dir, want.Host)
 	return err == nil && state.holdsCA(want.PEM)
+}
+
+// hides returns the directory of the fallback that holds what is not ours, if a directory of this root
+// would take its place.
+func (s *syncer) hides(host string) string {
+	if s.root.Fallback == "" || !s.root.Active {
+		return ""
+	}
+	fallback, err := s.tree.Dir(s.root.Fallback)
+	if err != nil {
+		return ""
+	}
+	defer fallback.Close()
+	if found, err := observe(fallback, host); err != nil || found.presence == absent || !found.alien() {
+		return ""
+	}
+	return fallback.HostPath(host)
 }
 
 // rivalName is the directory that containerd prefers to "host:port".
@@ -245,6 +276,7 @@ func (s *syncer) obsolete(dir *fsroot.Dir, name string) {
 	}
 	removed, _, err := remove(dir, name, state, false)
 	s.result.Removed += removed
+	s.dirty = true
 	if err != nil {
 		s.fail(name, err)
 	}

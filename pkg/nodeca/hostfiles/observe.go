@@ -14,9 +14,12 @@ import (
 
 // marker is the content of MarkerFile. Files maps names to the hash of what the agent wrote.
 type marker struct {
-	Version    int               `json:"version"`
-	Host       string            `json:"host,omitempty"`
-	Files      map[string]string `json:"files,omitempty"`
+	Version int               `json:"version"`
+	Host    string            `json:"host,omitempty"`
+	Files   map[string]string `json:"files,omitempty"`
+	// Next is there while files are being written: what the agent is about to put in their place. An
+	// agent that finds it knows both the old and the new content for its own.
+	Next       map[string]string `json:"next,omitempty"`
 	CreatedDir bool              `json:"createdDir"`
 	// CreatedParents is set in the marker of a root: how many directories above it the agent made.
 	CreatedParents int `json:"createdParents,omitempty"`
@@ -31,6 +34,9 @@ func (m marker) encode() []byte {
 	}
 	return append(data, '\n')
 }
+
+// wrote reports whether the agent wrote this content to the file, or was about to.
+func (m marker) wrote(name, hash string) bool { return m.Files[name] == hash || m.Next[name] == hash }
 
 func hashOf(data []byte) string {
 	sum := sha256.Sum256(data)
@@ -61,6 +67,8 @@ type state struct {
 	files map[string]content
 	// foreign are all other names, without the agent's temporary files.
 	foreign []string
+	// strange are those of our names that are no regular files.
+	strange []string
 	temps   []string
 	// marker is nil unless the directory is ours, wholly or partly.
 	marker *marker
@@ -70,8 +78,19 @@ func (s state) owns(name string) bool {
 	if s.marker == nil {
 		return false
 	}
-	_, ok := s.marker.Files[name]
-	return ok
+	_, written := s.marker.Files[name]
+	_, announced := s.marker.Next[name]
+	return written || announced
+}
+
+// alien reports whether anything in the directory is not the agent's.
+func (s state) alien() bool {
+	for name := range s.files {
+		if name != MarkerFile && !s.owns(name) {
+			return true
+		}
+	}
+	return len(s.foreign)+len(s.strange) > 0
 }
 
 func (s state) has(name string) bool {
@@ -133,6 +152,7 @@ func (s *state) add(dir *fsroot.Dir, name string) error {
 	}
 	if !info.Regular {
 		s.presence = blocked
+		s.strange = append(s.strange, name)
 		return nil
 	}
 	data, info, err := dir.ReadFile(name, maxFile)

@@ -38,7 +38,7 @@ func createRoot(tree *fsroot.Root, rootPath string) error {
 		err = above.RenameNew(temp, parts[depth])
 	}
 	if err != nil {
-		return errors.Join(err, above.RemoveTree(temp))
+		return errors.Join(err, removeOwn(above, temp))
 	}
 	return above.Sync()
 }
@@ -110,32 +110,42 @@ func (s *syncer) removeRoot() {
 	s.did("remove", "", "directory "+s.hostPath())
 }
 
+// removeChain takes away the root together with those of the directories made for it that hold nothing
+// else: all at once, because what is left of a chain says no longer who made it.
 func (s *syncer) removeChain(parents int) error {
-	above, err := s.tree.Dir(path.Dir(s.root.Path))
-	if err != nil {
-		return err
-	}
-	err = removeWhole(above, path.Base(s.root.Path), []string{MarkerFile}, nil)
-	above.Close()
-	if err != nil {
-		return err
-	}
-	for dirPath := path.Dir(s.root.Path); parents > 0; parents-- {
-		above, err := s.tree.Dir(path.Dir(dirPath))
+	top := s.root.Path
+	for ; parents > 0; parents-- {
+		parent, err := s.tree.Dir(path.Dir(top))
 		if err != nil {
 			return err
 		}
-		err = above.Rmdir(path.Base(dirPath))
-		above.Close()
-		if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
-			return nil // in use by somebody else now
-		}
+		names, err := parent.List()
+		parent.Close()
 		if err != nil {
 			return err
 		}
-		dirPath = path.Dir(dirPath)
+		if len(names) != 1 {
+			break // in use by somebody else now
+		}
+		top = path.Dir(top)
 	}
-	return nil
+	above, err := s.tree.Dir(path.Dir(top))
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	temp := tempName()
+	if err := above.RenameNew(path.Base(top), temp); err != nil {
+		return err
+	}
+	err = removeOwn(above, temp)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		return above.RenameNew(temp, path.Base(top)) // somebody put a file into it in the last moment
+	}
+	if err != nil {
+		return err
+	}
+	return above.Sync()
 }
 
 // Clean removes everything the agent owns in a root and, at the end, the root if the agent made it.
@@ -164,6 +174,7 @@ func Clean(ctx context.Context, tree *fsroot.Root, root Root) Result {
 			s.cleanHost(dir, name)
 		}
 	}
+	s.settle(dir)
 	s.removeRoot()
 	return s.result
 }
@@ -179,6 +190,7 @@ func (s *syncer) cleanHost(dir *fsroot.Dir, name string) {
 	}
 	removed, edited, err := remove(dir, name, found, true)
 	s.result.Removed += removed
+	s.dirty = true
 	s.did("remove", name, "cleanup")
 	if err != nil {
 		s.fail(name, err)
@@ -247,7 +259,7 @@ func sweepDir(dir *fsroot.Dir, now time.Time, all, deep bool) error {
 		case err != nil:
 		case strings.HasPrefix(name, tempPrefix):
 			if all || now.Sub(info.ModTime) > staleAfter {
-				if err := dir.RemoveTree(name); err != nil {
+				if err := removeOwn(dir, name); err != nil {
 					return err
 				}
 			}
@@ -264,4 +276,42 @@ func sweepDir(dir *fsroot.Dir, now time.Time, all, deep bool) error {
 		}
 	}
 	return nil
+}
+
+// removeOwn removes what the agent left under a temporary name: directories, and of the files those that
+// only the agent writes. Anything else stays, and keeps its directories.
+func removeOwn(dir *fsroot.Dir, name string) error {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if !info.IsDir {
+		switch {
+		case name == caFile, name == hostsFile, name == extraCAFile, name == MarkerFile, strings.HasPrefix(name, tempPrefix):
+			return unlink(dir, name)
+		}
+		return nil
+	}
+	inner, err := dir.Open(name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer inner.Close()
+	entries, err := inner.List()
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := removeOwn(inner, entry); err != nil {
+			return err
+		}
+	}
+	return ignoreMissing(dir.Rmdir(name))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

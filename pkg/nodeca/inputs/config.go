@@ -16,9 +16,11 @@ const (
 	configVersion   = 1
 	maxHostEntries  = 16
 	maxEntryNames   = 8
-	serviceName     = "image-registry.image-registry-system"
 	maxShownInvalid = 60
 )
+
+// ServiceName is the shortest of the names that the agent may map; the others begin with it.
+const ServiceName = "image-registry.image-registry-system"
 
 // Config is a checked config.json.
 type Config struct {
@@ -133,7 +135,7 @@ func checkEntry(ip string, names []string) (HostEntry, error) {
 // OwnName reports whether the agent may map a name: the registry's Service, alone or followed by .svc
 // or .svc.<domain>.
 func OwnName(name string) bool {
-	rest, ok := strings.CutPrefix(name, serviceName)
+	rest, ok := strings.CutPrefix(name, ServiceName)
 	if !ok || len(name) > 253 {
 		return false
 	}

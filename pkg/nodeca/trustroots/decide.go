@@ -31,13 +31,13 @@ type Config struct {
 // Decide turns containerd's configuration and the runtime versions of the nodes into the roots to
 // serve. No active root means that the node's containerd does not run containers for Kubernetes.
 func Decide(config Config, runtimes []string) Result {
-	standard := func(effect Effect) []Root { return []Root{{containerdRoot, Containerd, effect, true}} }
+	standard := func(effect Effect) []Root { return []Root{{containerdRoot, Containerd, effect, true, ""}} }
 	versions := versionsOf(runtimes)
 	switch {
 	case config.Problem != "" && !config.Partial:
 		return say(standard(Unknown), reasons.ConfigUnreadable, "containerd's configuration cannot be read: %s", config.Problem)
 	case config.CRIDisabled:
-		return Result{Roots: []Root{{containerdRoot, Containerd, NotEffective, false}}}
+		return Result{Roots: []Root{{containerdRoot, Containerd, NotEffective, false, ""}}}
 	case config.Version == 1 || (config.Present && config.Version == 0 && config.HasPlugins) || versions.allBelow(1, 5):
 		return say(standard(NotEffective), reasons.UnsupportedRuntime,
 			"containerd before 1.5, or a config.toml of version 1, has no directory of registry certificates; upgrade it")
@@ -61,7 +61,7 @@ func decidePath(config Config, versions versionSet, standard func(Effect) []Root
 		if !ok {
 			return say(nil, reasons.ConfigPathUnreachable, "containerd reads %s, which is outside /etc; %s", config.ConfigPath, stanza(config))
 		}
-		return Result{Roots: []Root{{rel, Containerd, Effective, true}}}
+		return Result{Roots: []Root{{rel, Containerd, Effective, true, ""}}}
 	case config.Mirrors:
 		return say(standard(NotEffective), reasons.LegacyMirrors,
 			"containerd ignores /etc/containerd/certs.d because registry.mirrors is set; move the mirrors to hosts.toml files and %s", stanza(config))
@@ -81,13 +81,15 @@ func decidePath(config Config, versions versionSet, standard func(Effect) []Root
 // containerd pulls through a service that does not split the list and looks for a directory with a
 // colon in its name.
 func list(value string, effect Effect) Result {
-	first, _, _ := strings.Cut(value, ":")
+	first, rest, _ := strings.Cut(value, ":")
 	rel, ok := belowEtc(first)
+	second, _, _ := strings.Cut(rest, ":")
+	fallback, _ := belowEtc(second)
 	literal, literalOK := belowEtc(value)
 	if !ok || !literalOK {
 		return say(nil, reasons.ConfigPathUnreachable, "containerd reads %s, which is outside /etc; %s", value, stanza(Config{}))
 	}
-	result := say([]Root{{rel, Containerd, effect, true}, {literal, Containerd, effect, true}}, reasons.ConfigPathList,
+	result := say([]Root{{rel, Containerd, effect, true, fallback}, {literal, Containerd, effect, true, ""}}, reasons.ConfigPathList,
 		"containerd's config_path is the list %s; it is served as a list and as one literal path", value)
 	return result
 }

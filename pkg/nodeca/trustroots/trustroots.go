@@ -50,6 +50,9 @@ type Root struct {
 	Effect Effect
 	// Active roots are served; in the others only what the agent once wrote is kept up to date.
 	Active bool
+	// Fallback is the path of the root in which the same runtimes look for hosts that have no directory
+	// in this one; empty for none. They do not merge the two.
+	Fallback string
 }
 
 // Result is what Detect found.
@@ -95,6 +98,9 @@ func Detect(root *fsroot.Root, options Options) Result {
 	for _, other := range []Root{{Path: containersRoot, Kind: Containers}, {Path: dockerRoot, Kind: Docker}} {
 		if exists(other.Path) {
 			other.Active, other.Effect = true, Effective
+			if other.Path == containersRoot {
+				other.Fallback = dockerRoot
+			}
 			result.Roots = append(result.Roots, other)
 		}
 	}
