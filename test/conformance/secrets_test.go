@@ -247,7 +247,7 @@ func TestFieldsOfTheAccessLog(t *testing.T) {
 		t.Helper()
 		answer := w.do(c)
 		id := answer.Header.Get("X-Request-Id")
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(30 * time.Second)
 		for time.Now().Before(deadline) {
 			for _, line := range w.log.lines(t) {
 				if line["request_id"] == id && line["msg"] == "request" {

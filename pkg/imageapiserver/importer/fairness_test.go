@@ -39,7 +39,7 @@ func TestATenantLeavesPlacesToOthers(t *testing.T) {
 		group.Go(func() { i.Import(ctx, Request{Tenant: "greedy", Items: items}) })
 	}
 	waitFor(t, func() bool { return hanging.Load() >= 5 })
-	limited, stop := context.WithTimeout(t.Context(), 5*time.Second)
+	limited, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
 	result := i.Import(limited, Request{Tenant: "modest", Items: []Item{{From: app + ":v1"}}})
 	if err := result.Items[0].Err; err != nil {

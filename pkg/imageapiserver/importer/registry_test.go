@@ -163,11 +163,11 @@ func TestSixtySlowTagsEndWithTheBudget(t *testing.T) {
 		items = append(items, insecure(registry.Host+"/team/app:"+tag))
 	}
 	registry.Slow("GET", "/v2/team/app/manifests/slow*", time.Hour)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	begun := time.Now()
 	result := overNetwork(t).Import(ctx, Request{Items: items})
-	if took := time.Since(begun); took > 11*time.Second {
+	if took := time.Since(begun); took > 40*time.Second {
 		t.Errorf("answered after %s", took)
 	}
 	for at, r := range result.Items {
