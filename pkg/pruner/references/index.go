@@ -191,21 +191,41 @@ func (x *Index) protectMentioned(v value) {
 	x.protectWords(v)
 }
 
-// protectWords is protectMentioned with the lock held.
+// protectWords is protectMentioned with the lock held. A name may be part of a longer one: what follows
+// "team-a/app" may be a tag, or a suffix that only the author can tell from a name.
 func (x *Index) protectWords(v value) {
-	words := strings.FieldsFunc(v.text, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r))
-	})
-	for _, word := range words {
-		parts := strings.Split(word, "/")
-		for i := 0; i+1 < len(parts); i++ {
-			stream := Stream{parts[i], parts[i+1]}
-			if exists, _ := x.known.Has(stream); exists {
-				keepFirst(x.protected, stream, v.source)
-				remember(x, func(o *origins) map[Stream][]Origin { return o.protected }, stream, v)
+	for i := range len(v.text) {
+		if v.text[i] != '/' {
+			continue
+		}
+		from, to := i, i+1
+		for from > 0 && i-from < maxNamespace && inName(v.text[from-1]) {
+			from--
+		}
+		for to < len(v.text) && to-i <= maxName && inName(v.text[to]) {
+			to++
+		}
+		for ; from < i; from++ {
+			for end := i + 2; end <= to; end++ {
+				stream := Stream{v.text[from:i], v.text[i+1 : end]}
+				if exists, _ := x.known.Has(stream); exists {
+					keepFirst(x.protected, stream, v.source)
+					remember(x, func(o *origins) map[Stream][]Origin { return o.protected }, stream, v)
+				}
 			}
 		}
 	}
+}
+
+// The longest names that Kubernetes and the image API accept.
+const (
+	maxNamespace = 63
+	maxName      = 253
+)
+
+// inName tells the characters of namespaces and streams.
+func inName(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.'
 }
 
 // IgnoreInvalid turns the invalid references into protections of the streams that they mention and

@@ -239,10 +239,10 @@ func TestLocalNames(t *testing.T) {
 
 // Behaviours 19 and 20.
 func TestInvalidReferencesAndPlaceholders(t *testing.T) {
-	known := streams{{"ns", "app"}: false, {"ns", "tmpl"}: false, {"ns", "other"}: false}
+	known := streams{{"ns", "app"}: false, {"ns", "tmpl"}: false, {"ns", "part"}: false, {"ns", "other"}: false, {"s", "part"}: false}
 	index := NewIndex(known)
 	pod := &corev1.Pod{ObjectMeta: meta("bad"), Spec: corev1.PodSpec{Containers: []corev1.Container{
-		{Image: "h.x/ns/app :v1"}, {Image: "h.x/ns/tmpl:$(TAG)"}, {Image: "{{ .Image }}"}, {Image: " "},
+		{Image: "h.x/ns/app :v1"}, {Image: "h.x/ns/tmpl:$(TAG)"}, {Image: "{{ .Image }}"}, {Image: " "}, {Image: "PREFIXns/part-${SUFFIX}"},
 	}}}
 	if err := index.AddObject(pod, ages); err != nil {
 		t.Fatal(err)
@@ -252,7 +252,7 @@ func TestInvalidReferencesAndPlaceholders(t *testing.T) {
 		t.Fatalf("invalid: %+v", invalid)
 	}
 	index.IgnoreInvalid()
-	for name, want := range map[string]bool{"app": true, "tmpl": true, "other": false} {
+	for name, want := range map[string]bool{"app": true, "tmpl": true, "part": true, "other": false} {
 		if _, got := index.Protector(Stream{"ns", name}); got != want {
 			t.Errorf("stream %s protected %v, want %v", name, got, want)
 		}
