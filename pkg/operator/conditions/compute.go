@@ -80,7 +80,7 @@ func apiServerVerdict(in Input) verdict {
 	return first([]rule{
 		{in.State == registryv1.Removed && in.APIServer == nil, no(registryv1.ReasonRemoved, "the registry is removed")},
 		{in.APIServer == nil, no(registryv1.ReasonDeploymentNotFound, "Deployment image-api-server does not exist yet")},
-		{available(in.APIServer) == 0, no(registryv1.ReasonNoReplicasAvailable, "Deployment image-api-server has no available Pod")},
+		{available(in.APIServer) == 0, no(registryv1.ReasonNoReplicasAvailable, "Deployment image-api-server has no available Pod%s", because(in.APIServerTrouble))},
 		{!in.APIServiceAvailable, no(registryv1.ReasonImageAPIServerUnavailable, "%s", apiServiceMessage(in))},
 		{true, yes(registryv1.ReasonReady, "the Image API is served")},
 	})

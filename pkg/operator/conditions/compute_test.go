@@ -2,6 +2,8 @@ package conditions
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +130,27 @@ func TestTransitionTimeMovesOnlyWithStatus(t *testing.T) {
 	for _, c := range Compute(in) {
 		if c.Type == "Available" && !c.LastTransitionTime.Time.Equal(in.Now) {
 			t.Errorf("Available changed its status but not its time: %s", c.LastTransitionTime)
+		}
+	}
+}
+
+// What keeps Pods from coming up stands where people look first.
+func TestConditionsSayWhyPodsDoNotComeUp(t *testing.T) {
+	const trouble = "the cluster refuses its Pods: exceeded quota"
+	overdue := deployment(1, 0, false)
+	overdue.Status.Conditions[0].Status, overdue.Status.Conditions[0].Reason = corev1.ConditionFalse, "ProgressDeadlineExceeded"
+	in := healthy()
+	in.Registry, in.RegistryTrouble = overdue, trouble
+	server := healthy()
+	server.APIServer, server.APIServerTrouble = deployment(2, 0, false), trouble
+	for _, test := range []struct {
+		in    Input
+		kinds []string
+	}{{in, []string{"Available", "Progressing", "Degraded"}}, {server, []string{"Available", "Progressing", "ImageAPIServerAvailable"}}} {
+		for _, condition := range Compute(test.in) {
+			if slices.Contains(test.kinds, condition.Type) && !strings.Contains(condition.Message, trouble) {
+				t.Errorf("%s/%s says %q", condition.Type, condition.Reason, condition.Message)
+			}
 		}
 	}
 }

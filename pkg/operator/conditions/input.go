@@ -31,6 +31,8 @@ type Input struct {
 	Registry, APIServer *appsv1.Deployment
 	// NodeCA is nil while the DaemonSet does not exist.
 	NodeCA *appsv1.DaemonSet
+	// RegistryTrouble and APIServerTrouble say why Pods of the Deployments do not come up, if it is known.
+	RegistryTrouble, APIServerTrouble string
 	// APIServiceAvailable is the Available condition of v1.image.alauda.io.
 	APIServiceAvailable bool
 	// APIServiceMessage says why it is not available.

@@ -53,13 +53,20 @@ func availableVerdict(in Input) verdict {
 		{in.Registry == nil, no(registryv1.ReasonDeploymentNotFound, "Deployment image-registry does not exist yet")},
 		{in.Registry != nil && in.Registry.DeletionTimestamp != nil, no(registryv1.ReasonDeploymentDeleted, "Deployment image-registry is being deleted")},
 		{in.Replicas == 0, no(registryv1.ReasonScaledToZero, "spec.replicas of Config cluster is 0")},
-		{available(in.Registry) == 0, no(registryv1.ReasonNoReplicasAvailable, "Deployment image-registry has no available Pod")},
-		{available(in.APIServer) == 0, no(registryv1.ReasonImageAPIServerUnavailable, "Deployment image-api-server has no available Pod")},
+		{available(in.Registry) == 0, no(registryv1.ReasonNoReplicasAvailable, "Deployment image-registry has no available Pod%s", because(in.RegistryTrouble))},
+		{available(in.APIServer) == 0, no(registryv1.ReasonImageAPIServerUnavailable, "Deployment image-api-server has no available Pod%s", because(in.APIServerTrouble))},
 		{!in.APIServiceAvailable, no(registryv1.ReasonImageAPIServerUnavailable, "%s", apiServiceMessage(in))},
 		{nodes > 0 && trusted == 0, no(registryv1.ReasonNodeCAUnavailable, "DaemonSet node-ca has no available Pod")},
 		{partly(in), yes(registryv1.ReasonMinimumAvailability, "the registry serves with fewer Pods than asked for")},
 		{true, yes(registryv1.ReasonReady, "the registry is ready")},
 	})
+}
+
+func because(trouble string) string {
+	if trouble == "" {
+		return ""
+	}
+	return ": " + trouble
 }
 
 func apiServiceMessage(in Input) string {
@@ -91,9 +98,9 @@ func progressingVerdict(in Input) verdict {
 		{len(in.Faults.Transient) > 0, yes(registryv1.ReasonError, "%s", findings(in))},
 		{registry == nil, yes(registryv1.ReasonWaitingForDeployment, "%s", waiting(in, "Deployment image-registry does not exist yet"))},
 		{registry != nil && registry.DeletionTimestamp != nil, yes(registryv1.ReasonFinalizingDeployment, "Deployment image-registry is being deleted")},
-		{registry != nil && !RolledOut(registry), yes(registryv1.ReasonDeploymentNotCompleted, "the rollout of Deployment image-registry is not complete")},
+		{registry != nil && !RolledOut(registry), yes(registryv1.ReasonDeploymentNotCompleted, "the rollout of Deployment image-registry is not complete%s", because(in.RegistryTrouble))},
 		{apiServer == nil, yes(registryv1.ReasonDeploymentNotCompleted, "%s", waiting(in, "Deployment image-api-server does not exist yet"))},
-		{apiServer != nil && !RolledOut(apiServer), yes(registryv1.ReasonDeploymentNotCompleted, "the rollout of Deployment image-api-server is not complete")},
+		{apiServer != nil && !RolledOut(apiServer), yes(registryv1.ReasonDeploymentNotCompleted, "the rollout of Deployment image-api-server is not complete%s", because(in.APIServerTrouble))},
 		{len(in.Faults.Waiting) > 0, yes(registryv1.ReasonDeploymentNotCompleted, "%s", waiting(in, ""))},
 		{nodesUpdating(in), yes(registryv1.ReasonNodeCAUpdating, "DaemonSet node-ca is being updated on the nodes")},
 		{true, no(registryv1.ReasonReady, "everything is as wanted")},
@@ -153,9 +160,9 @@ func degradedVerdict(in Input) verdict {
 	if problem := in.Certificates.Problem; problem != nil {
 		add(true, yes(problem.Reason, "certificates: %s", problem.Message))
 	}
-	add(unavailableTooLong(in), yes(registryv1.ReasonUnavailable, "registry: not available for more than 5 minutes; see condition Available"))
-	add(overdue(in.Registry), yes(registryv1.ReasonProgressDeadlineExceeded, "registry: the rollout of Deployment image-registry takes too long"))
-	add(overdue(in.APIServer), yes(registryv1.ReasonProgressDeadlineExceeded, "image-api-server: the rollout of Deployment image-api-server takes too long"))
+	add(unavailableTooLong(in), yes(registryv1.ReasonUnavailable, "registry: not available for more than 5 minutes; see condition Available%s", because(in.RegistryTrouble)))
+	add(overdue(in.Registry), yes(registryv1.ReasonProgressDeadlineExceeded, "registry: the rollout of Deployment image-registry takes too long%s", because(in.RegistryTrouble)))
+	add(overdue(in.APIServer), yes(registryv1.ReasonProgressDeadlineExceeded, "image-api-server: the rollout of Deployment image-api-server takes too long%s", because(in.APIServerTrouble)))
 	add(failing, yes(registryv1.ReasonSyncError, "%s", findings(in)))
 	add(old(in.Certificates), yes(registryv1.ReasonCertificatesSyncError, "certificates: %s", in.Certificates.Message))
 	add(old(in.NodeTrust), yes(registryv1.ReasonNodeCASyncError, "node-ca: %s", in.NodeTrust.Message))

@@ -27,6 +27,8 @@ type outcome struct {
 	// plan is nil unless the storage was decided and applied.
 	plan    *storage.Plan
 	removal removal
+	// trouble says of a Deployment why its Pods do not come up.
+	trouble map[string]string
 	// certificates and pullSecrets are what their controllers say; asked once per report, because counting
 	// costs a pass over every ServiceAccount.
 	certificates Certificates

@@ -61,6 +61,7 @@ func (c *Controller) reportWith(ctx context.Context, config *registryv1.Config, 
 	if err != nil {
 		return 0, err
 	}
+	out.trouble = c.trouble(ctx, config, w)
 	out.pullSecrets, out.certificates = c.PullSecrets(), c.Certificates()
 	classes := fault.Sort(out.err)
 	now := c.Clock.Now()
@@ -126,6 +127,7 @@ func (c *Controller) conditionInput(config *registryv1.Config, out outcome, clas
 	if config.Spec.Replicas != nil {
 		in.Replicas = *config.Spec.Replicas
 	}
+	in.RegistryTrouble, in.APIServerTrouble = out.trouble[registryv1.RegistryName], out.trouble[registryv1.ImageAPIName]
 	in.APIServiceAvailable, in.APIServiceMessage = apiServiceState(w.apiService)
 	in.Removal.Done = out.removal.done
 	in.Removal.Failed = in.State == registryv1.Removed && (len(classes.Permanent) > 0 || len(classes.Transient) > 0)

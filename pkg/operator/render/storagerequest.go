@@ -72,7 +72,8 @@ func secretsOf(request preflight.Request) []string {
 	found := map[string]bool{}
 	for _, line := range strings.Split(string(request.Files[storage.CloudPath+"/"+storage.KeyCredentials]), "\n") {
 		if _, value, assigned := strings.Cut(line, "="); assigned {
-			found[strings.TrimSpace(value)] = true
+			value = strings.TrimSpace(value)
+			found[value], found[strings.Trim(value, "\"'")] = true, true
 		}
 	}
 	var key map[string]any

@@ -50,6 +50,8 @@ func decideAzure(config *registryv1.Config, facts Facts) (Plan, error) {
 		return invalid("spec.storage.azure needs accountName and container; the container must exist")
 	case !bucketName.MatchString(wanted.AccountName):
 		return invalid("spec.storage.azure.accountName is not the name of a storage account")
+	case !bucketName.MatchString(wanted.Container):
+		return invalid("spec.storage.azure.container is not the name of a container")
 	case !known:
 		return invalid("spec.storage.azure.cloudName must be AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud")
 	}

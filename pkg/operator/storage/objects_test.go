@@ -122,6 +122,15 @@ func TestRefusedObjectStores(t *testing.T) {
 		"azure, no container": {azure(registryv1.AzureStorage{AccountName: "a"}), Facts{}, registryv1.ReasonInvalidStorageConfiguration, "container"},
 		"azure, other cloud":  {azure(registryv1.AzureStorage{AccountName: "a", Container: "abc", CloudName: "Mine"}), Facts{}, registryv1.ReasonInvalidStorageConfiguration, "cloudName"},
 		"azure, other host":   {azure(registryv1.AzureStorage{AccountName: "evil.example/", Container: "abc"}), Facts{}, registryv1.ReasonInvalidStorageConfiguration, "accountName"},
+		"a program":           {s3(nil), Facts{User: map[string][]byte{KeyCredentials: []byte("[default]\nCredential_Process : sh -c hidden\n")}}, registryv1.ReasonInvalidStorageConfiguration, "credential_process"},
+		"a token of the Pod":  {s3(nil), Facts{User: map[string][]byte{KeyCredentials: []byte("[default]\nrole_arn = r\nweb_identity_token_file = /hidden\n")}}, registryv1.ReasonInvalidStorageConfiguration, "web_identity_token_file"},
+		"header in region":    {s3(func(s *registryv1.S3Storage) { s.Region = "a\r\nhidden: b" }), Facts{User: keys}, registryv1.ReasonInvalidStorageConfiguration, "spec.storage.s3.region"},
+		"header in key":       {s3(func(s *registryv1.S3Storage) { s.KeyID = "a\r\nhidden: b" }), Facts{User: keys}, registryv1.ReasonInvalidStorageConfiguration, "spec.storage.s3.keyID"},
+		"header in bucket":    {s3(func(s *registryv1.S3Storage) { s.Bucket = "a\r\nhidden: b" }), Facts{User: keys}, registryv1.ReasonInvalidStorageConfiguration, "spec.storage.s3.bucket"},
+		"metadata service":    {s3(func(s *registryv1.S3Storage) { s.RegionEndpoint = "http://169.254.169.254" }), Facts{User: keys}, registryv1.ReasonInvalidStorageConfiguration, "regionEndpoint"},
+		"the same, mapped":    {s3(func(s *registryv1.S3Storage) { s.RegionEndpoint = "http://[::ffff:169.254.169.254]:80" }), Facts{User: keys}, registryv1.ReasonInvalidStorageConfiguration, "regionEndpoint"},
+		"a huge CA":           {s3(func(s *registryv1.S3Storage) { s.TrustedCA.Name = "ca" }), Facts{User: keys, StorageCA: map[string]string{"ca.crt": strings.Repeat("x", maxBundle+1)}}, registryv1.ReasonTrustedCANotFound, "KiB"},
+		"azure, a path":       {azure(registryv1.AzureStorage{AccountName: "a", Container: "../abc"}), Facts{}, registryv1.ReasonInvalidStorageConfiguration, "container"},
 		"two":                 {both, Facts{}, registryv1.ReasonMultipleStoragesConfigured, "s3 and gcs"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +16,9 @@ import (
 )
 
 const mebibyte = 1 << 20
+
+// maxBundle is above every collection of public authorities. The CA is published several times in one ConfigMap.
+const maxBundle = 320 << 10
 
 // decideS3 plans for a bucket that is the user's: it is never made, changed or removed.
 func decideS3(config *registryv1.Config, facts Facts) (Plan, error) {
@@ -47,6 +52,12 @@ func checkS3(s *registryv1.S3Storage) error {
 	if err := checkRoot("spec.storage.s3.rootDirectory", s.RootDirectory); err != nil {
 		return err
 	}
+	if s.Region != "" && !regionName.MatchString(s.Region) {
+		return fmt.Errorf("spec.storage.s3.region is not the name of a region")
+	}
+	if strings.ContainsFunc(s.KeyID, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("spec.storage.s3.keyID is not the name of a key")
+	}
 	if s.RegionEndpoint == "" {
 		if s.Region == "" {
 			return fmt.Errorf("spec.storage.s3.region is empty; set it, or set regionEndpoint for a store that is not Amazon's")
@@ -57,10 +68,20 @@ func checkS3(s *registryv1.S3Storage) error {
 	switch {
 	case err != nil || endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.Host == "":
 		return fmt.Errorf("spec.storage.s3.regionEndpoint is not an http or https URL")
+	case linkLocal(endpoint.Hostname()):
+		return fmt.Errorf("spec.storage.s3.regionEndpoint is an address of the node's own network, where platforms give credentials away")
 	case endpoint.User != nil || endpoint.RawQuery != "" || endpoint.Fragment != "":
 		return fmt.Errorf("spec.storage.s3.regionEndpoint holds more than scheme, host and port; credentials belong into Secret %s", registryv1.SecretPrivateConfigUser)
 	}
 	return nil
+}
+
+var regionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+
+// linkLocal says whether a host is an address of the network of the node alone.
+func linkLocal(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLinkLocalUnicast()
 }
 
 // effectiveS3 has every default resolved.
@@ -114,6 +135,9 @@ func s3Env(s *registryv1.S3Storage, file bool) variables {
 // s3Credentials is the file of shared credentials, nil when the platform gives them.
 func s3Credentials(facts Facts) (map[string][]byte, *fault.Permanent) {
 	if file := facts.User[KeyCredentials]; len(file) > 0 {
+		if err := checkProfiles(string(file)); err != nil {
+			return nil, &fault.Permanent{Reason: registryv1.ReasonInvalidStorageConfiguration, Message: fmt.Sprintf("%s, key %s: %v", facts.userSecret(), KeyCredentials, err)}
+		}
 		return map[string][]byte{KeyCredentials: file}, nil
 	}
 	access, secret := facts.userKey(KeyS3Access), facts.userKey(KeyS3Secret)
@@ -136,6 +160,21 @@ func s3Credentials(facts Facts) (map[string][]byte, *fault.Permanent) {
 			Message: fmt.Sprintf("%s: %v", facts.userSecret(), err)}
 	}
 	return map[string][]byte{KeyCredentials: file}, nil
+}
+
+// foreignCredentials are the settings of a profile by which the AWS clients would start a program, or send a file
+// of the Pod to somebody: the token of the operator is one.
+var foreignCredentials = []string{"credential_process", "web_identity_token_file"}
+
+// checkProfiles refuses them wherever they stand; the clients know several ways to write a setting.
+func checkProfiles(file string) error {
+	text := strings.ToLower(file)
+	for _, setting := range foreignCredentials {
+		if strings.Contains(text, setting) {
+			return fmt.Errorf("%s is not supported; use access keys, or leave them out and let the platform give the Pods an identity", setting)
+		}
+	}
+	return nil
 }
 
 // profile writes both keys as a profile of the AWS clients.
@@ -166,6 +205,9 @@ func storageBundle(name string, facts Facts) (string, *fault.Permanent) {
 	bundle, found := caOf(facts.StorageCA)
 	if !found {
 		return "", notFound("has neither key ca-bundle.crt nor ca.crt, and more than one other")
+	}
+	if len(bundle) > maxBundle {
+		return "", notFound("holds more than %d KiB; leave only the CA that signed the certificate of the store", maxBundle>>10)
 	}
 	if _, err := hostcerts.Normalise([]byte(bundle), time.Time{}); err != nil {
 		return "", notFound("holds no certificate in PEM: %v", err)

@@ -187,6 +187,32 @@ func TestAnswersOfS3(t *testing.T) {
 	}
 }
 
+// An endpoint may be any server that the operator reaches. What it answers is shown to nobody.
+func TestAnswersOfOthersAreNotShown(t *testing.T) {
+	for status, reason := range map[int]string{200: registryv1.ReasonStoragePreflightFailed, 400: registryv1.ReasonStoragePreflightFailed, 404: registryv1.ReasonStoragePreflightFailed} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "<!DOCTYPE html> internal-word < & %zz")
+		}))
+		s3At(t, server.URL)
+		o := options()
+		o.ListOnly = true
+		result := FromEnvironment(t.Context(), o)
+		hex := "69 6e 74 65 72" // "inter" in a dump
+		if result.OK || result.Reason != reason || strings.Contains(result.Sentence(), "internal") || strings.Contains(result.Sentence(), hex) {
+			t.Errorf("status %d: %+v", status, result)
+		}
+		server.Close()
+	}
+	token := failure(t.Context(), preflight.StepOpen, errors.New("oauth2: cannot fetch token: 400 Bad Request\nResponse: internal-word"), time.Second)
+	body := failure(t.Context(), preflight.StepList, errors.New("googleapi: got HTTP response code 404 with body: internal-word"), time.Second)
+	for _, result := range []preflight.Result{token, body} {
+		if strings.Contains(result.Text, "internal") {
+			t.Errorf("%+v", result)
+		}
+	}
+}
+
 // Behaviours 47, 48 and 50.
 func TestFaultsOnTheWay(t *testing.T) {
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -35,6 +35,12 @@ var (
 	brokenCodes = []string{"RequestError", "RequestCanceled", "ResponseTimeout"} // of the client, not of the provider
 )
 
+// unreadable is the code of the S3 client for an answer that it cannot read.
+const unreadable = "SerializationError"
+
+// bodies is what stands before the body of an answer in errors of the Google client.
+var bodies = regexp.MustCompile(`(?s)(\nResponse:| with body:).*`)
+
 // answer is what a provider said, as far as it is known.
 type answer struct {
 	code   string
@@ -137,7 +143,14 @@ func understandS3(s3 provider) answer {
 	if errors.As(s3, &status) {
 		a.status = status.StatusCode()
 	}
-	if a.cause != nil {
+	switch {
+	case a.code == unreadable:
+		// The client puts what it read into its error. It may be anything, of anybody.
+		a.code, a.text = "", "the answer is not that of an S3 store"
+		if a.status != 0 {
+			a.text += fmt.Sprintf(" (status %d)", a.status)
+		}
+	case a.cause != nil:
 		cause := unwrapped(a.cause)
 		if slices.Contains(brokenCodes, a.code) {
 			a.code, a.text = "", plain(cause)
@@ -168,13 +181,13 @@ func unwrapped(err error) error {
 	}
 }
 
-// plain leaves out the address that was asked: it has names that are random.
+// plain leaves out the address that was asked, which has names that are random, and the bodies of answers.
 func plain(err error) string {
 	var request *url.Error
 	if errors.As(err, &request) {
-		return request.Err.Error()
+		err = request.Err
 	}
-	return err.Error()
+	return bodies.ReplaceAllString(err.Error(), "")
 }
 
 func number(text string) int {

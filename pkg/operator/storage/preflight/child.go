@@ -70,6 +70,7 @@ func (c Child) Check(ctx context.Context, request Request, listOnly bool, deadli
 	if err != nil {
 		return Result{}, fmt.Errorf("storage check: no answer from the process: %w", errors.Join(runErr, err))
 	}
+	result.Text = strings.ReplaceAll(result.Text, dir, "") // another one each time, and nothing to anybody
 	return request.clean(result), nil
 }
 
