@@ -123,34 +123,37 @@ func NewKubeconfigTokens(config *rest.Config) (TokenSource, error) {
 	return &KubeconfigTokens{wrapped: wrapped}, nil
 }
 
-// Token implements TokenSource.
+// Token implements TokenSource. A plugin takes the status of an answer for the verdict about its last token,
+// so a refused one is reported before the next is asked for.
 func (k *KubeconfigTokens) Token(ctx context.Context, fresh bool) (string, error) {
-	caught := &caught{}
-	request, err := http.NewRequestWithContext(context.WithValue(ctx, caughtKey{}, caught), http.MethodGet, "https://kubeconfig.invalid/", nil)
+	if fresh {
+		if _, err := k.authorization(ctx, http.StatusUnauthorized); err != nil {
+			return "", err
+		}
+	}
+	header, err := k.authorization(ctx, http.StatusOK)
 	if err != nil {
 		return "", err
 	}
-	// A plugin takes the status for the verdict about its last token.
-	caught.status = http.StatusOK
-	if fresh {
-		caught.status = http.StatusUnauthorized
-	}
-	for {
-		response, err := k.wrapped.RoundTrip(request)
-		if err != nil {
-			return "", err
-		}
-		_ = response.Body.Close()
-		if caught.status == http.StatusOK {
-			break
-		}
-		caught.status = http.StatusOK
-	}
-	scheme, token, _ := strings.Cut(caught.authorization, " ")
+	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || !isToken(token) {
 		return "", ErrNoToken
 	}
 	return token, nil
+}
+
+// authorization returns the header of a request that is answered with the status.
+func (k *KubeconfigTokens) authorization(ctx context.Context, status int) (string, error) {
+	caught := &caught{status: status}
+	request, err := http.NewRequestWithContext(context.WithValue(ctx, caughtKey{}, caught), http.MethodGet, "https://kubeconfig.invalid/", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := k.wrapped.RoundTrip(request)
+	if err != nil {
+		return "", err
+	}
+	return caught.authorization, response.Body.Close()
 }
 
 type caughtKey struct{}
