@@ -64,7 +64,7 @@ func FuzzRequests(f *testing.F) {
 			r.Header.Set(name, value)
 		}
 		w := httptest.NewRecorder()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		defer func() { // the server ends requests so whose client is gone; this one only gave up
 			if reason := recover(); reason != nil {

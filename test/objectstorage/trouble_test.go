@@ -156,7 +156,7 @@ func TestBackEndThatHangs(t *testing.T) {
 	} {
 		r.want(http.StatusServiceUnavailable, request.method, request.path, nil)
 	}
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 	if err := r.registry.Store.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "no answer within 1s") {

