@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -136,6 +137,8 @@ type request struct {
 	method, path string
 	query        string
 	body         string
+	// accept is what the answer may be; JSON if it is empty.
+	accept string
 	// anonymous requests carry no token.
 	anonymous bool
 }
@@ -217,7 +220,7 @@ func (c *Client) send(ctx context.Context, r request, token string) (*answer, er
 		httpRequest.Header.Set("Content-Type", "application/json")
 	}
 	httpRequest.Header.Set("User-Agent", c.options.UserAgent)
-	httpRequest.Header.Set("Accept", "application/json")
+	httpRequest.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
 	if token != "" {
 		httpRequest.Header.Set("Authorization", "Bearer "+token)
 	}
