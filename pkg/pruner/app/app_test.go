@@ -54,6 +54,7 @@ func stream(name string, letters ...string) *imagev1.ImageStream {
 type fixture struct {
 	*run
 	kube        *kubefake.Clientset
+	kinds       *kinds
 	image       *imagefake.Clientset
 	out, errors bytes.Buffer
 	last        []byte
@@ -62,7 +63,7 @@ type fixture struct {
 // newFixture is a cluster whose stream app has revisions a to d and whose image e is in no stream.
 func newFixture(t *testing.T, change func(*options.Options), kubeObjects ...runtime.Object) *fixture {
 	t.Helper()
-	f := &fixture{kube: kubefake.NewClientset(kubeObjects...)}
+	f := &fixture{kube: kubefake.NewClientset(kubeObjects...), kinds: &kinds{}}
 	f.image = imagefake.NewClientset(stream("app", "a", "b", "c", "d"), image("a"), image("b"), image("c"), image("d"), image("e"))
 	opts := options.Defaults()
 	opts.KeepTagRevisions = 2
@@ -76,7 +77,7 @@ func newFixture(t *testing.T, change func(*options.Options), kubeObjects ...runt
 		review.Status.Allowed = true
 		return true, review, nil
 	})
-	f.run = &run{Options: opts, clients: clients{kube: f.kube, image: f.image}, clock: steppingClock{clocktesting.NewFakeClock(now)},
+	f.run = &run{Options: opts, clients: clients{kube: f.kube, image: f.image, api: f.kinds, objects: f.kinds}, clock: steppingClock{clocktesting.NewFakeClock(now)},
 		stdout: &f.out, stderr: &f.errors, termination: func(text []byte) { f.last = text }}
 	return f
 }
@@ -246,11 +247,11 @@ func TestGuards(t *testing.T) {
 		"share":                          {change: func(o *options.Options) { o.MaxDeletePercent = 50 }, want: 4},
 		"share allows":                   {change: func(o *options.Options) { o.MaxDeletePercent = 60 }, want: 0},
 		"prune registry without a token": {change: func(o *options.Options) { o.PruneRegistry = true }, want: 2},
-		"custom roots given up": {change: func(o *options.Options) { o.ConfigMap = "" }, want: 0,
+		"configuration given up": {change: func(o *options.Options) { o.ConfigMap = "" }, want: 0,
 			object: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "image-registry-system", Name: "image-pruner-config"}}},
-		"custom roots elsewhere": {change: func(o *options.Options) { o.ConfigMap = "a/b" }, want: 3,
+		"configuration elsewhere without its key": {change: func(o *options.Options) { o.ConfigMap = "a/b" }, want: 2,
 			object: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "b"}}},
-		"custom roots": {change: func(*options.Options) {}, want: 3,
+		"configuration without its key": {change: func(*options.Options) {}, want: 2,
 			object: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "image-registry-system", Name: "image-pruner-config"}}},
 	}
 	for name, test := range tests {

@@ -7,8 +7,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
 
 	imageclient "image.alauda.io/client-go/clientset/versioned"
+	"image.alauda.io/registry/pkg/pruner/objects"
+	"image.alauda.io/registry/pkg/pruner/roots"
 	"image.alauda.io/registry/pkg/pruner/snapshot"
 	"image.alauda.io/registry/pkg/version"
 )
@@ -42,6 +45,10 @@ type clients struct {
 	warnings *snapshot.Warnings
 	// config is what the clients were made from, for credentials and authorities.
 	config *rest.Config
+	// watching is like kube, without a timeout. api and objects are for custom kinds.
+	watching kubernetes.Interface
+	api      roots.API
+	objects  snapshot.Objects
 }
 
 func (c *connection) clients(qps float32, burst int) (clients, error) {
@@ -56,6 +63,7 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 	plain := rest.CopyConfig(config)
 	dates := &snapshot.Dates{}
 	config.Wrap(dates.Wrap)
+	config.Wrap(snapshot.TakeAdvice)
 	builtin := rest.CopyConfig(config)
 	builtin.ContentType = "application/vnd.kubernetes.protobuf"
 	builtin.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
@@ -63,11 +71,27 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 	if err != nil {
 		return clients{}, failure(exitUsage, "client: %w", err)
 	}
+	builtin.Timeout = 0
+	watching, err := kubernetes.NewForConfig(builtin)
+	if err != nil {
+		return clients{}, failure(exitUsage, "client: %w", err)
+	}
+	api, err := roots.NewAPI(config, clock.RealClock{})
+	if err != nil {
+		return clients{}, failure(exitUsage, "%w", err)
+	}
+	custom, err := objects.NewReader(config)
+	if err != nil {
+		return clients{}, failure(exitUsage, "%w", err)
+	}
 	warnings := &snapshot.Warnings{}
 	config.WarningHandlerWithContext = warnings
 	image, err := imageclient.NewForConfig(config)
 	if err != nil {
 		return clients{}, failure(exitUsage, "client: %w", err)
 	}
-	return clients{kube: kube, image: image, dates: dates, warnings: warnings, config: plain}, nil
+	return clients{
+		kube: kube, image: image, dates: dates, warnings: warnings, config: plain,
+		watching: watching, api: api, objects: custom,
+	}, nil
 }

@@ -9,21 +9,32 @@ import (
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/pruner/references"
+	"image.alauda.io/registry/pkg/pruner/roots"
 )
 
 const registryPort = "5000"
 
-// hosts collects the names of the registry for --match-hosts=known; nil means that hosts are not compared.
-// Names that cannot be read end the run: a reference under one of them would protect nothing. The
+// hosts collects the names of the registry. known are those that count for --match-hosts=known; nil means
+// that hosts are not compared. names are those by which references are found in the middle of a text. The
 // repositories of the streams are added when they are read.
-func (r *run) hosts(ctx context.Context) (*references.Hosts, error) {
-	if !r.KnownHostsOnly() {
-		return nil, nil
+//
+// Names that cannot be read end the run when only they count: a reference under one of them would protect
+// nothing.
+func (r *run) hosts(ctx context.Context, config *roots.Config) (known, names *references.Hosts, err error) {
+	names = references.NewHosts(imageregistryv1.RegistryName+"."+imageregistryv1.DefaultNamespace, registryPort)
+	names.Add(r.RegistryHosts...)
+	names.Add(config.RegistryHosts...)
+	if err := r.namesOfConfig(ctx, names); err != nil {
+		return nil, nil, err
 	}
-	namespace, name := imageregistryv1.DefaultNamespace, imageregistryv1.RegistryName
-	hosts := references.NewHosts(name+"."+namespace, registryPort)
-	hosts.Add(r.RegistryHosts...)
+	if !r.KnownHostsOnly() {
+		return nil, names, nil
+	}
+	return names, names, r.namesOfService(ctx, names)
+}
 
+func (r *run) namesOfService(ctx context.Context, hosts *references.Hosts) error {
+	namespace, name := imageregistryv1.DefaultNamespace, imageregistryv1.RegistryName
 	service, err := r.kube.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case err == nil:
@@ -34,8 +45,12 @@ func (r *run) hosts(ctx context.Context) (*references.Hosts, error) {
 			hosts.AddAddress(ingress.IP)
 		}
 	case !apierrors.IsNotFound(err):
-		return nil, hostsUnknown("Service "+namespace+"/"+name, err)
+		return hostsUnknown("Service "+namespace+"/"+name, err)
 	}
+	return nil
+}
+
+func (r *run) namesOfConfig(ctx context.Context, hosts *references.Hosts) error {
 	config, err := r.image.ImageregistryV1().Configs().Get(ctx, imageregistryv1.SingletonName, metav1.GetOptions{})
 	switch {
 	case err == nil:
@@ -45,15 +60,16 @@ func (r *run) hosts(ctx context.Context) (*references.Hosts, error) {
 			hosts.Add(route.Hostname)
 		}
 		hosts.Add(config.Spec.ImagePullSecret.AdditionalRegistryHosts...)
+	case apierrors.IsForbidden(err) && !r.KnownHostsOnly():
 	case !apierrors.IsNotFound(err):
-		return nil, hostsUnknown("Config "+imageregistryv1.SingletonName, err)
+		return hostsUnknown("Config "+imageregistryv1.SingletonName, err)
 	}
-	return hosts, nil
+	return nil
 }
 
 // hostsUnknown is worth another attempt unless the API server refused.
 func hostsUnknown(object string, err error) error {
-	err = fmt.Errorf("--match-hosts=known: the names of the registry in %s could not be read: %w", object, err)
+	err = fmt.Errorf("the names of the registry in %s could not be read: %w", object, err)
 	if apierrors.IsForbidden(err) {
 		return failure(exitReferences, "%w", err)
 	}

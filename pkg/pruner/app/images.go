@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +72,8 @@ type run struct {
 	stdout, stderr io.Writer
 	// termination takes the last words of a confirmed run.
 	termination func([]byte)
+	// whitelisted are the streams that the configuration in the ConfigMap leaves alone.
+	whitelisted []*regexp.Regexp
 }
 
 // attempts repeats the whole run after failures that may pass.

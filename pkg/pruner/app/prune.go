@@ -3,10 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
@@ -53,6 +52,8 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	if err := r.guardShare(ctx, executor, snap); err != nil {
 		return err
 	}
+	watches, end := r.watch(ctx, source, snap, executor)
+	defer end()
 	executor.DryRun = !r.Confirm
 	executor.Progress = func(stage string, done, total int) { progress.reached(ctx, "prune "+stage, done, total) }
 	results, err := r.pruneStreams(ctx, executor, result)
@@ -64,8 +65,8 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 	}
 	if r.Confirm {
 		// Whoever began to use an image while the streams were pruned is heard before images go.
-		if err := source.ReadRoots(ctx, snap); err != nil {
-			return retryable(exitFailed, fmt.Errorf("references could not be read again, images were not pruned: %w", err))
+		if err := watches.Settle(ctx); err != nil {
+			return retryable(exitFailed, fmt.Errorf("references could not be brought up to date, images were not pruned: %w", err))
 		}
 	}
 	if err := r.pruneImages(ctx, executor, listedAfter(results), result); err != nil {
@@ -76,38 +77,26 @@ func (r *run) prune(ctx context.Context, result *report.Report) error {
 
 // source is where a snapshot comes from, the same for runs and for reports about what a run would do.
 func (r *run) source(ctx context.Context, progress *progress) (snapshot.Source, error) {
-	if err := r.refuseCustomRoots(ctx); err != nil {
-		return snapshot.Source{}, err
-	}
-	hosts, err := r.hosts(ctx)
+	config, err := r.configuration(ctx)
 	if err != nil {
 		return snapshot.Source{}, err
 	}
+	custom, err := r.customRoots(ctx, config)
+	if err != nil {
+		return snapshot.Source{}, err
+	}
+	known, names, err := r.hosts(ctx, config)
+	if err != nil {
+		return snapshot.Source{}, err
+	}
+	r.whitelisted = config.Whitelisted()
 	return snapshot.Source{
-		Kube: r.kube, Image: r.image, Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
+		Kube: r.kube, Watching: r.watching, Image: r.image, Custom: custom, Objects: r.objects,
+		Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
 		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
-		Hosts: hosts, OverSize: r.OverSizeLimit,
+		Hosts: known, Names: names, OverSize: r.OverSizeLimit,
 		Progress: func(kind string, read int) { progress.reached(ctx, "read "+kind, read, 0) },
 	}, nil
-}
-
-// refuseCustomRoots: a configuration that names further users of images and is not read would make their
-// images look unused. So would one that may not be looked for.
-func (r *run) refuseCustomRoots(ctx context.Context) error {
-	if r.ConfigMap == "" {
-		return nil
-	}
-	namespace, name, _ := strings.Cut(r.ConfigMap, "/")
-	_, err := r.kube.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case err == nil:
-		return failure(exitReferences, "--config-map: ConfigMap %s exists, but reading additional configuration is not available in this version; delete it, or give --config-map= to prune without", r.ConfigMap)
-	case apierrors.IsNotFound(err):
-		return nil
-	case apierrors.IsForbidden(err):
-		return failure(exitReferences, "--config-map: not allowed to see whether ConfigMap %s names further users of images: %w; give --config-map= to prune without", r.ConfigMap, err)
-	}
-	return retryable(exitReferences, fmt.Errorf("read ConfigMap %s: %w", r.ConfigMap, err))
 }
 
 // check reports about the snapshot and refuses to go on when references could not be understood.
@@ -126,6 +115,7 @@ func (r *run) check(ctx context.Context, snap *snapshot.Snapshot, result *report
 		log.Info("Images with unknown content are kept", "count", incomplete)
 	}
 	result.Snapshot = report.Snapshot{Images: len(snap.Images), ImageStreams: len(snap.Streams), Roots: snap.Roots, References: snap.Uses.Count()}
+	r.reportSkipped(ctx, snap)
 	invalid := snap.Uses.Invalid()
 	result.InvalidReferences = invalid
 	for _, reference := range invalid {
@@ -146,7 +136,7 @@ func (r *run) planner(ctx context.Context, snap *snapshot.Snapshot) *plan.Planne
 	return &plan.Planner{
 		Settings: plan.Settings{
 			KeepTagRevisions: r.KeepTagRevisions, KeepYoungerThan: r.KeepYoungerThan, All: r.All,
-			Whitelist: r.WhitelistExpressions(), Namespace: r.Namespace, ReferenceGrace: r.ReferenceGrace,
+			Whitelist: slices.Concat(r.WhitelistExpressions(), r.whitelisted), Namespace: r.Namespace, ReferenceGrace: r.ReferenceGrace,
 			OverSize: r.OverSizeLimit,
 		},
 		Snapshot: snap,

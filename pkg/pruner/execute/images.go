@@ -9,7 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"image.alauda.io/registry/pkg/pruner/graph"
 	"image.alauda.io/registry/pkg/pruner/plan"
+	"image.alauda.io/registry/pkg/pruner/references"
 	"image.alauda.io/registry/pkg/pruner/report"
 )
 
@@ -76,7 +78,7 @@ func (e *Executor) delete(ctx context.Context, decisions []plan.Image, outcomes 
 			}
 		}
 		e.each(ctx, len(ready), func(i int) {
-			item := e.deleteImage(ctx, condemned[ready[i]])
+			item := e.deleteImage(ctx, condemned[ready[i]], relations)
 			mu.Lock()
 			outcomes[ready[i]] = item
 			mu.Unlock()
@@ -85,9 +87,34 @@ func (e *Executor) delete(ctx context.Context, decisions []plan.Image, outcomes 
 	}
 }
 
+// usedSince returns who uses an image by now, or one that it belongs to: a parent that is used again needs
+// its children although it is gone itself, because the registry can make it anew.
+func (e *Executor) usedSince(digest string, relations *graph.Graph) (references.Source, bool) {
+	seen := map[string]bool{}
+	queue := []string{digest}
+	for len(queue) > 0 {
+		next := queue[0]
+		queue = queue[1:]
+		if next == "" || seen[next] {
+			continue
+		}
+		seen[next] = true
+		if source, used := e.Planner.Snapshot.Uses.AnyDigestUser(next); used {
+			return source, true
+		}
+		queue = append(append(queue, relations.Parents(next)...), relations.Subject(next))
+	}
+	return references.Source{}, false
+}
+
 // deleteImage deletes exactly the object of the snapshot: whoever took the image up since has changed it.
-func (e *Executor) deleteImage(ctx context.Context, image plan.Image) report.Item {
-	if source, used := e.Planner.Snapshot.Uses.AnyDigestUser(image.Digest); used {
+func (e *Executor) deleteImage(ctx context.Context, image plan.Image, relations *graph.Graph) report.Item {
+	if err := e.current(ctx); err != nil {
+		item := imageItem(report.Failed, image)
+		item.Error = err.Error()
+		return item
+	}
+	if source, used := e.usedSince(image.Digest, relations); used {
 		item := imageItem(report.Skipped, image)
 		item.Reason = "used since by " + source.String()
 		return item

@@ -32,6 +32,9 @@ type Executor struct {
 	Planner *plan.Planner
 	Workers int
 	DryRun  bool
+	// Current, if given, is asked before each change and fails when it is not known who uses images at the
+	// moment.
+	Current func(context.Context) error
 	// Wait pauses between attempts; tests replace it.
 	Wait func(context.Context, time.Duration)
 	// Progress, if given, is told of every object that is done, by several goroutines at a time. The stages
@@ -65,6 +68,14 @@ func (e *Executor) Streams(ctx context.Context) []StreamResult {
 		results[i] = StreamResult{Stream: streams[i], Listed: listedBy(streams[i])}
 	})
 	return results
+}
+
+// current waits until references are up to date.
+func (e *Executor) current(ctx context.Context) error {
+	if e.Current == nil {
+		return nil
+	}
+	return e.Current(ctx)
 }
 
 // counter returns a function that counts one more object of a stage.
@@ -138,6 +149,9 @@ func (e *Executor) update(ctx context.Context, result *StreamResult) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
+	}
+	if err := e.current(ctx); err != nil {
+		return err
 	}
 	projected := snapshot.StreamOf(fresh)
 	result.Decisions = e.Planner.Stream(projected)

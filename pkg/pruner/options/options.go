@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/pruner/roots"
 )
 
 const (
@@ -63,6 +64,8 @@ type Options struct {
 	Burst       int
 	// ConfigMap is the additional configuration, "namespace/name"; empty means none.
 	ConfigMap string
+	// ExcludeRootKinds are custom kinds whose objects do not protect images, "group" or "resource.group".
+	ExcludeRootKinds []string
 	// ReferenceGrace protects images taken up shortly before the run.
 	ReferenceGrace time.Duration
 
@@ -116,11 +119,17 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.Int64Var(&o.ChunkSize, "chunk-size", o.ChunkSize, "page size of lists")
 	flags.Float32Var(&o.QPS, "qps", o.QPS, "requests per second to the API server")
 	flags.IntVar(&o.Burst, "burst", o.Burst, "requests to the API server in a burst")
-	flags.StringVar(&o.ConfigMap, "config-map", o.ConfigMap, "ConfigMap with additional configuration, namespace/name; empty for none")
+	o.AddRootFlags(flags)
 	o.unavailable.addFlags(flags)
 	o.given = flags.Changed
 	flags.DurationVar(&o.ReferenceGrace, "reference-grace", o.ReferenceGrace, "keep images taken up shorter than this before the run")
 	_ = flags.MarkHidden("reference-grace")
+}
+
+// AddRootFlags binds the part of o that says which custom kinds use images.
+func (o *Options) AddRootFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.ConfigMap, "config-map", o.ConfigMap, "ConfigMap with additional configuration, namespace/name; empty for none")
+	flags.StringArrayVar(&o.ExcludeRootKinds, "exclude-root-kind", o.ExcludeRootKinds, "custom kind whose objects do not protect the images that they name: resource.group, or group for all of a group (repeatable)")
 }
 
 // Validate checks everything that can be checked without a request and completes o. Each error names its
@@ -160,6 +169,11 @@ func (o *Options) Validate() error {
 	}
 	if err := o.Registry.Validate(); err != nil {
 		return err
+	}
+	for _, kind := range o.ExcludeRootKinds {
+		if err := roots.ValidateExclusion(kind); err != nil {
+			return fmt.Errorf("--exclude-root-kind: %w", err)
+		}
 	}
 	o.whitelist = nil
 	for _, text := range o.Whitelist {

@@ -161,6 +161,8 @@ func scalar(value any) string {
 		return value
 	case float64:
 		return strconv.FormatFloat(value, 'f', -1, 64)
+	case int64:
+		return strconv.FormatInt(value, 10)
 	}
 	return ""
 }

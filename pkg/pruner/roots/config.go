@@ -27,6 +27,8 @@ type Config struct {
 	DisablePresets []string `json:"disablePresets,omitempty"`
 	// Roots are further kinds that use images.
 	Roots []Root `json:"roots,omitempty"`
+
+	whitelist []*regexp.Regexp
 }
 
 // Root names a kind that uses images.
@@ -45,6 +47,9 @@ type Root struct {
 	paths []*references.Path
 }
 
+// Whitelisted are the compiled expressions of the whitelist.
+func (c *Config) Whitelisted() []*regexp.Regexp { return c.whitelist }
+
 // ParseConfig reads config.yaml. Unknown fields and everything that could not have been meant are errors:
 // a root that is misspelled would protect nothing.
 func ParseConfig(text []byte) (*Config, error) {
@@ -53,9 +58,11 @@ func ParseConfig(text []byte) (*Config, error) {
 		return nil, fmt.Errorf("%s: %w", ConfigKey, err)
 	}
 	for i, expression := range config.Whitelist {
-		if _, err := regexp.Compile(expression); err != nil {
+		compiled, err := regexp.Compile(expression)
+		if err != nil {
 			return nil, fmt.Errorf("%s: whitelist[%d]: %w", ConfigKey, i, err)
 		}
+		config.whitelist = append(config.whitelist, compiled)
 	}
 	for i, host := range config.RegistryHosts {
 		if host == "" || strings.ContainsAny(host, "/ \t\n@") {

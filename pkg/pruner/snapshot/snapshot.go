@@ -14,11 +14,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
-	"golang.org/x/sync/errgroup"
-
 	imagev1 "image.alauda.io/api/image/v1"
 	imageclient "image.alauda.io/client-go/clientset/versioned"
 	"image.alauda.io/registry/pkg/pruner/references"
+	"image.alauda.io/registry/pkg/pruner/roots"
 )
 
 // parallelRoots bounds how many kinds are listed at a time.
@@ -28,6 +27,11 @@ const parallelRoots = 4
 type Source struct {
 	Kube  kubernetes.Interface
 	Image imageclient.Interface
+	// Watching is like Kube, without a timeout; nil means Kube.
+	Watching kubernetes.Interface
+	// Custom are the kinds beside the built-in ones that use images, and Objects reads them.
+	Custom  []roots.Kind
+	Objects Objects
 	// Dates saw the answers of the API server; without an answer the clock counts.
 	Dates *Dates
 	Clock clock.Clock
@@ -43,6 +47,9 @@ type Source struct {
 	// Hosts are the names of the registry that count in references; nil means all names. The repositories
 	// of the streams are added to it.
 	Hosts *references.Hosts
+	// Names are those of the registry by which references in the middle of a text are found; the
+	// repositories of the streams are added to it. Nil means that there is nothing to be found.
+	Names *references.Hosts
 	// Origins makes Snapshot.Uses remember every place that refers to an image, which costs memory.
 	Origins bool
 	// SeeImage, if given, is shown every Image as it is read, for reports that need more of it than a plan;
@@ -65,10 +72,13 @@ type Snapshot struct {
 	Limits map[string]int64
 	// Roots counts the objects of each kind.
 	Roots map[string]int
+	// Skipped are kinds that may use images, could not be listed and are not required.
+	Skipped []Unlisted
 	// Uses are the references of all roots and streams.
 	Uses *references.Index
 
-	ages references.Ages
+	ages  references.Ages
+	feeds []*feed
 }
 
 // Take reads everything.
@@ -89,8 +99,10 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 			}
 			projected := StreamOf(stream)
 			streams[projected.Key()] = projected
-			s.Hosts.AddRepository(stream.Status.DockerImageRepository)
-			s.Hosts.AddRepository(stream.Status.PublicDockerImageRepository)
+			for _, hosts := range []*references.Hosts{s.Hosts, s.Names} {
+				hosts.AddRepository(stream.Status.DockerImageRepository)
+				hosts.AddRepository(stream.Status.PublicDockerImageRepository)
+			}
 			if len(stream.Spec.Tags) > 0 {
 				declared = append(declared, sourcesOf(stream))
 			}
@@ -132,6 +144,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	}
 	snap.Uses = references.NewIndex(known(streams))
 	snap.Uses.LimitTo(s.Hosts)
+	snap.Uses.NameRegistry(s.Names)
 	if s.Origins {
 		snap.Uses.RememberOrigins()
 	}
@@ -147,31 +160,12 @@ func (s Source) seeImage(image *imagev1.Image) {
 	}
 }
 
-// ReadRoots adds the references of all workloads as they are now. What was found before stays.
-func (s Source) ReadRoots(ctx context.Context, snap *Snapshot) error {
-	var mu sync.Mutex
-	counts := map[string]int{}
-	pages := pager{clock: s.Clock, chunkSize: s.ChunkSize, progress: s.Progress}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelRoots)
-	for _, root := range Roots() {
-		group.Go(func() error {
-			count := 0
-			err := pages.each(ctx, root.Resource, root.list(s.Kube), func() { count = 0 }, func(object runtime.Object) error {
-				count++
-				return snap.Uses.AddObject(object, snap.ages)
-			})
-			mu.Lock()
-			counts[root.Resource] = count
-			mu.Unlock()
-			return err
-		})
+// watching is the client for requests that do not end by themselves.
+func (s Source) watching() kubernetes.Interface {
+	if s.Watching != nil {
+		return s.Watching
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	snap.Roots = counts
-	return nil
+	return s.Kube
 }
 
 // sourcesOf keeps what a stream's wanted tags come from, and nothing else of the object.
