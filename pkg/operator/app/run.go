@@ -12,8 +12,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/logging"
 	"image.alauda.io/registry/pkg/operator/serve"
 	"image.alauda.io/registry/pkg/version"
 )
@@ -40,6 +43,8 @@ func run(ctx context.Context, o Options, setVerbosity func(int)) error {
 func RunWith(ctx context.Context, o Options, config *rest.Config, setVerbosity func(int)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	config = rest.CopyConfig(config)
+	config.Wrap(logging.Hanging(klog.FromContext(ctx), clock.RealClock{}, logging.HangingAfter))
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
