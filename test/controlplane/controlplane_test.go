@@ -60,3 +60,26 @@ func TestAggregationIsConfigured(t *testing.T) {
 		t.Error("ConfigMap extension-apiserver-authentication has no requestheader-client-ca-file")
 	}
 }
+
+func TestWhatIsStoredOutlivesRestarts(t *testing.T) {
+	cp := controlplane.Start(t)
+	client, err := kubernetes.NewForConfig(cp.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept", Namespace: "default"}}
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), kept, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, programs := range [][]string{{"kube-apiserver"}, {"etcd"}, {"etcd", "kube-apiserver"}} {
+		if err := cp.Restart(programs...); err != nil {
+			t.Fatalf("restart of %v: %v", programs, err)
+		}
+		if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+			t.Errorf("after a restart of %v: %v", programs, err)
+		}
+	}
+	if err := cp.Restart("kube-scheduler"); err == nil {
+		t.Error("a program that does not run was restarted")
+	}
+}
