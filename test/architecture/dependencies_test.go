@@ -10,6 +10,7 @@ import (
 // directDependencies are the modules that somebody decided on. A new one is added here in the commit
 // that introduces it, whose message says what it saves.
 var directDependencies = []string{
+	"github.com/ProtonMail/go-crypto", // OpenPGP signatures of images, in pkg/pruner/signature alone; cryptography is nothing to write anew
 	"github.com/distribution/distribution/v3",
 	"github.com/distribution/reference",
 	"github.com/fsnotify/fsnotify",

@@ -150,6 +150,24 @@ func TestNobodyImportsKubernetesItself(t *testing.T) {
 	}
 }
 
+// confined are modules that one package alone may import, because each further one would be a second
+// opinion about the same bytes.
+var confined = map[string]string{
+	"github.com/ProtonMail/go-crypto": rootModule + "/pkg/pruner/signature",
+}
+
+func TestConfinedModulesStayInTheirRoom(t *testing.T) {
+	for _, p := range listPackages(t, "./pkg/...", "./cmd/...") {
+		for _, imported := range p.Imports {
+			for module, room := range confined {
+				if under(imported, module) && p.ImportPath != room {
+					t.Errorf("%s imports %s, only %s may", p.ImportPath, imported, room)
+				}
+			}
+		}
+	}
+}
+
 func TestStagingModulesStayLight(t *testing.T) {
 	for _, tc := range []struct {
 		module  string
