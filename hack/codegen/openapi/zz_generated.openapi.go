@@ -1302,6 +1302,25 @@ func schema_imagealaudaio_api_imageregistry_v1_ImagePrunerSpec(ref common.Refere
 							Format:      "",
 						},
 					},
+					"excludedRootKinds": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "excludedRootKinds are custom kinds whose objects do not protect the images that they name, as \"widgets.example.com\", or \"example.com\" for all kinds of a group. Other custom kinds that may use images must be readable for the pruner, or no run deletes anything.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
 					"logLevel": {
 						SchemaProps: spec.SchemaProps{
 							Description: "logLevel of the pruner.",

@@ -91,7 +91,7 @@ func setLabels(labels map[string]string) {
 }
 
 func pruneArguments(s Settings, spec registryv1.ImagePrunerSpec) []string {
-	return []string{
+	arguments := []string{
 		"images",
 		"--confirm=true",
 		"--certificate-authority=/var/run/configmaps/serviceca/service-ca.crt",
@@ -103,6 +103,10 @@ func pruneArguments(s Settings, spec registryv1.ImagePrunerSpec) []string {
 		"--loglevel=" + strconv.Itoa(prunerVerbosity(spec.LogLevel)),
 		"--retries=5",
 	}
+	for _, kind := range spec.ExcludedRootKinds {
+		arguments = append(arguments, "--exclude-root-kind="+kind)
+	}
+	return arguments
 }
 
 func keepYoungerThan(spec registryv1.ImagePrunerSpec) time.Duration {

@@ -77,6 +77,10 @@ func TestEveryFieldOfImagePrunerIsRendered(t *testing.T) {
 		"activeDeadlineSeconds":      {registryv1.ImagePrunerSpec{ActiveDeadlineSeconds: ptr.To[int64](60)}, func(j *batchv1.CronJob) { j.Spec.JobTemplate.Spec.ActiveDeadlineSeconds = ptr.To[int64](60) }},
 		"ignoreInvalidImageReferences": {registryv1.ImagePrunerSpec{IgnoreInvalidImageReferences: true},
 			func(j *batchv1.CronJob) { argument(j, "--ignore-invalid-refs=false", "--ignore-invalid-refs=true") }},
+		"excludedRootKinds": {registryv1.ImagePrunerSpec{ExcludedRootKinds: []string{"widgets.example.com", "tekton.dev"}},
+			func(j *batchv1.CronJob) {
+				template(j).Containers[0].Args = append(template(j).Containers[0].Args, "--exclude-root-kind=widgets.example.com", "--exclude-root-kind=tekton.dev")
+			}},
 		"pruneRegistry":     {registryv1.ImagePrunerSpec{PruneRegistry: true}, func(j *batchv1.CronJob) { argument(j, "--prune-registry=false", "--prune-registry=true") }},
 		"logLevel Normal":   {registryv1.ImagePrunerSpec{LogLevel: registryv1.LogNormal}, func(*batchv1.CronJob) {}},
 		"logLevel Debug":    {registryv1.ImagePrunerSpec{LogLevel: registryv1.LogDebug}, func(j *batchv1.CronJob) { argument(j, "--loglevel=1", "--loglevel=4") }},

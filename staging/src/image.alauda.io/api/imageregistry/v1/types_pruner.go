@@ -106,6 +106,17 @@ type ImagePrunerSpec struct {
 	// cannot be parsed. What such a workload uses may then be pruned.
 	// +optional
 	IgnoreInvalidImageReferences bool `json:"ignoreInvalidImageReferences,omitempty"`
+	// excludedRootKinds are custom kinds whose objects do not protect the images
+	// that they name, as "widgets.example.com", or "example.com" for all kinds
+	// of a group. Other custom kinds that may use images must be readable for
+	// the pruner, or no run deletes anything.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['replicasets.apps','deployments.apps','daemonsets.apps','statefulsets.apps','controllerrevisions.apps','jobs.batch','cronjobs.batch']))",message="kinds of Kubernetes itself are always read; only custom kinds can be left out"
+	// +optional
+	ExcludedRootKinds []string `json:"excludedRootKinds,omitempty"`
 	// logLevel of the pruner.
 	// +kubebuilder:default=Normal
 	// +optional

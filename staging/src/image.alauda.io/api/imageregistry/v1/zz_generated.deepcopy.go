@@ -566,6 +566,11 @@ func (in *ImagePrunerSpec) DeepCopyInto(out *ImagePrunerSpec) {
 		*out = new(int64)
 		**out = **in
 	}
+	if in.ExcludedRootKinds != nil {
+		in, out := &in.ExcludedRootKinds, &out.ExcludedRootKinds
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	return
 }
 

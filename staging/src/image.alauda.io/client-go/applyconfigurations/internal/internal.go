@@ -794,6 +794,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: affinity
       type:
         namedType: io.k8s.api.core.v1.Affinity
+    - name: excludedRootKinds
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: failedJobsHistoryLimit
       type:
         scalar: numeric

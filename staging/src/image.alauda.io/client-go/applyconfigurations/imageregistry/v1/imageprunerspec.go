@@ -49,6 +49,11 @@ type ImagePrunerSpecApplyConfiguration struct {
 	// ignoreInvalidImageReferences goes on when a workload names an image that
 	// cannot be parsed. What such a workload uses may then be pruned.
 	IgnoreInvalidImageReferences *bool `json:"ignoreInvalidImageReferences,omitempty"`
+	// excludedRootKinds are custom kinds whose objects do not protect the images
+	// that they name, as "widgets.example.com", or "example.com" for all kinds
+	// of a group. Other custom kinds that may use images must be readable for
+	// the pruner, or no run deletes anything.
+	ExcludedRootKinds []string `json:"excludedRootKinds,omitempty"`
 	// logLevel of the pruner.
 	LogLevel *imageregistryv1.LogLevel `json:"logLevel,omitempty"`
 	// pruneRegistry also reclaims the blobs of pruned images.
@@ -186,6 +191,16 @@ func (b *ImagePrunerSpecApplyConfiguration) WithActiveDeadlineSeconds(value int6
 // If called multiple times, the IgnoreInvalidImageReferences field is set to the value of the last call.
 func (b *ImagePrunerSpecApplyConfiguration) WithIgnoreInvalidImageReferences(value bool) *ImagePrunerSpecApplyConfiguration {
 	b.IgnoreInvalidImageReferences = &value
+	return b
+}
+
+// WithExcludedRootKinds adds the given value to the ExcludedRootKinds field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ExcludedRootKinds field.
+func (b *ImagePrunerSpecApplyConfiguration) WithExcludedRootKinds(values ...string) *ImagePrunerSpecApplyConfiguration {
+	for i := range values {
+		b.ExcludedRootKinds = append(b.ExcludedRootKinds, values[i])
+	}
 	return b
 }
 
