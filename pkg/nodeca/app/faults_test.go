@@ -114,14 +114,37 @@ func (m *machine) must(err error) {
 // copied returns the same machine in another place, with modes, owners and times.
 func (m *machine) copied(t *testing.T) *machine {
 	t.Helper()
-	twin := &machine{t: t, top: m.top + "-copy"}
-	m.must(os.RemoveAll(twin.top))
-	out, err := exec.Command("cp", "-a", m.top, twin.top).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	return m.copiedTo(t, m.top+"-copy")
+}
+
+func (m *machine) copiedTo(t *testing.T, top string) *machine {
+	t.Helper()
+	must := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatal(err)
+		}
 	}
-	t.Cleanup(func() { os.RemoveAll(twin.top) })
-	return twin
+	must(os.RemoveAll(top))
+	t.Cleanup(func() { os.RemoveAll(top) })
+	must(filepath.WalkDir(m.top, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := top + strings.TrimPrefix(path, m.top)
+		if entry.IsDir() {
+			return os.Mkdir(to, 0o755)
+		}
+		var stat unix.Stat_t
+		must(unix.Lstat(path, &stat))
+		data, err := os.ReadFile(path)
+		must(err)
+		must(os.WriteFile(to, data, 0o600))
+		must(os.Chown(to, int(stat.Uid), int(stat.Gid)))
+		must(os.Chmod(to, fs.FileMode(stat.Mode&0o777)))
+		return unix.UtimesNanoAt(unix.AT_FDCWD, to, []unix.Timespec{stat.Mtim, stat.Mtim}, 0)
+	}))
+	return &machine{t: t, top: top}
 }
 
 // publish writes both volumes: the first generation, or the second with another CA, another address, one host
@@ -256,9 +279,14 @@ func (m *machine) unsound(foreign map[string]string) string {
 	return ""
 }
 
-// modes are the ways in which the k-th writing call and what follows it go wrong.
-var modes = map[string]func(k int) func(n int, call writingCall) fate{
-	"one call fails": func(k int) func(int, writingCall) fate {
+// modes are the ways in which the k-th writing call and what follows it go wrong. With EVERY_CALL=1 each of
+// them is tried at every call; otherwise at each call one that ends the process in the middle of it, and the
+// others at as many as the time of a test allows.
+var modes = map[string]struct {
+	every  int
+	decide func(k int) func(n int, call writingCall) fate
+}{
+	"one call fails": {3, func(k int) func(int, writingCall) fate {
 		errors := []unix.Errno{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM}
 		return func(n int, _ writingCall) fate {
 			if n == k {
@@ -266,8 +294,8 @@ var modes = map[string]func(k int) func(n int, call writingCall) fate{
 			}
 			return fate{}
 		}
-	},
-	"the disk is full": func(k int) func(int, writingCall) fate {
+	}},
+	"the disk is full": {5, func(k int) func(int, writingCall) fate {
 		return func(n int, call writingCall) fate {
 			switch {
 			case n < k || !call.grows:
@@ -279,21 +307,21 @@ var modes = map[string]func(k int) func(n int, call writingCall) fate{
 			}
 			return fate{errno: unix.ENOSPC}
 		}
-	},
-	"the file system becomes read-only": func(k int) func(int, writingCall) fate {
+	}},
+	"the file system becomes read-only": {5, func(k int) func(int, writingCall) fate {
 		return func(n int, _ writingCall) fate {
 			if n >= k {
 				return fate{errno: unix.EROFS}
 			}
 			return fate{}
 		}
-	},
-	"killed before the call": func(k int) func(int, writingCall) fate {
+	}},
+	"killed before the call": {5, func(k int) func(int, writingCall) fate {
 		return func(n int, _ writingCall) fate { return fate{kill: n == k} }
-	},
-	"killed in the call": func(k int) func(int, writingCall) fate {
+	}},
+	"killed in the call": {1, func(k int) func(int, writingCall) fate {
 		return func(n int, _ writingCall) fate { return fate{half: n == k, killAfter: n == k} }
-	},
+	}},
 }
 
 // Behaviours 13, 18, 23: the real program, and every one of its system calls that writes below /etc.
@@ -310,26 +338,26 @@ func TestAFaultAtAnyWritingCallDamagesNothing(t *testing.T) {
 	}{
 		"installation": {pristine, false, "once"}, "change": {installed, true, "once"}, "clean-up": {installed, false, "cleanup"},
 	} {
-		for mode, decide := range modes {
+		for mode, how := range modes {
+			step := how.every
+			if os.Getenv("EVERY_CALL") != "" {
+				step = 1
+			}
 			t.Run(command+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				m := &machine{t: t, top: filepath.Join(filepath.Dir(pristine.top), strings.ReplaceAll(filepath.Base(pristine.top)+"-"+t.Name(), "/", "-"))}
 				fresh := func() {
-					os.RemoveAll(m.top)
-					if out, err := exec.Command("cp", "-a", begin.from.top, m.top).CombinedOutput(); err != nil {
-						t.Fatalf("%v\n%s", err, out)
-					}
+					begin.from.copiedTo(t, m.top)
 					m.publish(begin.second)
 				}
-				t.Cleanup(func() { os.RemoveAll(m.top) })
 				fresh()
 				m.run(begin.run)
 				want := m.tree(false)
-				for k := 1; ; k++ {
+				for k := 1; ; k += step {
 					fresh()
-					end := m.faulty(begin.run, decide(k))
+					end := m.faulty(begin.run, how.decide(k))
 					if len(end.calls) < k {
-						if k < 10 || end.code != exitOK {
+						if len(end.calls) < 20 || end.code != exitOK {
 							t.Fatalf("%d calls, exit code %d\n%s", len(end.calls), end.code, end.output)
 						}
 						t.Logf("%d writing calls", len(end.calls))

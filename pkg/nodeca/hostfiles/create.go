@@ -11,7 +11,7 @@ import (
 
 // atOnce is how many directories are made together. The first flush of a file system that keeps a
 // journal writes down what was begun before it, so the others of the batch cost little.
-const atOnce = 64
+const atOnce = 128
 
 // creation is a directory that is to appear complete: a runtime never sees it without its CA.
 type creation struct {
