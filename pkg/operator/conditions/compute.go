@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 )
 
 // Compute returns all conditions of Config, sorted by type. A transition time moves only with the status.
@@ -29,6 +30,9 @@ func Compute(in Input) []registryv1.OperatorCondition {
 	}
 	if ready := in.StorageReady; ready != nil && in.State != registryv1.Removed {
 		verdicts[registryv1.ConditionStorageReady] = verdict{ready.Status, ready.Reason, ready.Message}
+	}
+	if in.Records.Known && in.State == registryv1.Managed {
+		verdicts[registryv1.ConditionImageStorageNearLimit] = recordsVerdict(in)
 	}
 	out := make([]registryv1.OperatorCondition, 0, len(verdicts))
 	for kind, v := range verdicts {
@@ -84,6 +88,15 @@ func apiServerVerdict(in Input) verdict {
 		{!in.APIServiceAvailable, no(registryv1.ReasonImageAPIServerUnavailable, "%s", apiServiceMessage(in))},
 		{true, yes(registryv1.ReasonReady, "the Image API is served")},
 	})
+}
+
+// recordsVerdict only informs: the cluster's store holds more, but backups, lists and restarts become slow.
+func recordsVerdict(in Input) verdict {
+	if in.Records.Many() {
+		return yes(registryv1.ReasonRecordsNearLimit,
+			"the cluster holds more than %d images and image streams; move them to an etcd of their own (spec.imageAPI.storage), or prune", imagestorage.NearLimit)
+	}
+	return no(registryv1.ReasonAsExpected, "the cluster's store is good for the images and image streams in it")
 }
 
 func nodeAvailableVerdict(in Input) verdict {

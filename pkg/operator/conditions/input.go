@@ -8,6 +8,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
 
@@ -52,6 +53,8 @@ type Input struct {
 	PullSecrets             PullSecrets
 	// Routes are what is wrong with the exposure, one sentence each.
 	Routes []string
+	// Records are those of the image metadata in the cluster, unknown where it lies elsewhere.
+	Records imagestorage.Records
 	// PrivilegedForbidden tells that the namespace does not admit the agents of the nodes.
 	PrivilegedForbidden bool
 }

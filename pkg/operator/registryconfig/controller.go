@@ -21,6 +21,7 @@ import (
 	client "image.alauda.io/client-go/clientset/versioned/typed/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/conditions"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
@@ -115,6 +116,9 @@ type memory struct {
 	// storageChange is the change of the storage that was told of last: until the status is written, which may
 	// take several syncs, every one of them sees it.
 	storageChange string
+	// records are those of the cluster when they were counted last.
+	records   imagestorage.Records
+	recordsAt time.Time
 	// generations are those of the status when the sync began.
 	generations []registryv1.GenerationStatus
 }

@@ -40,6 +40,9 @@ func newFixture(t *testing.T, config *registryv1.Config, objects ...runtime.Obje
 	for _, kind := range apply.Kinds() {
 		lists[kind.GVR()] = kind.GVK.Kind + "List"
 	}
+	for _, records := range recordKinds {
+		lists[records] = records.Resource + "List"
+	}
 	kube, untyped := kubefake.NewClientset(), dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
 	f.dynamic = untyped
 	owned := apply.NewCache(untyped, "ns", "x=y", 0)

@@ -10,6 +10,7 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 	"image.alauda.io/registry/pkg/operator/render"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
@@ -27,6 +28,8 @@ type outcome struct {
 	// plan is nil unless the storage was decided and applied.
 	plan    *storage.Plan
 	removal removal
+	// records are those of the image metadata in the cluster.
+	records imagestorage.Records
 	// trouble says of a Deployment why its Pods do not come up.
 	trouble map[string]string
 	// certificates and pullSecrets are what their controllers say; asked once per report, because counting
@@ -61,6 +64,8 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	d.observed = p.add(c.observe(ctx, config, &in)) && d.trusted
 	d.in = in
 	p.add(c.additionalCAFault(in))
+	d.in.ImageStorage, err = c.decideImageStorage(ctx, config)
+	p.add(err)
 	d.configured = c.configured(ctx, p)
 	d.stored = d.observed && p.add(c.decideStorage(ctx, config, &d, &out)) && c.proven(ctx, p, config, &d, &out)
 	c.together(ctx, p, c.dependencies(p, d))
@@ -70,7 +75,7 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	if waiting == nil {
 		c.deploy(ctx, p, d)
 	}
-	c.together(ctx, p, append(granted.roles, c.guards(p)...))
+	c.together(ctx, p, append(granted.roles, c.guards(ctx, p, d)...))
 	c.together(ctx, p, append(granted.bindings, c.attendants(p, d)...))
 	if waiting != nil {
 		if waiting = c.certificatesReady(); waiting == nil {

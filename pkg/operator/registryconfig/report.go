@@ -61,6 +61,9 @@ func (c *Controller) reportWith(ctx context.Context, config *registryv1.Config, 
 	if err != nil {
 		return 0, err
 	}
+	if config.Spec.ManagementState == registryv1.Managed {
+		out.records = c.records(ctx, c.imagePlace(w))
+	}
 	out.trouble = c.trouble(ctx, config, w)
 	out.pullSecrets, out.certificates = c.PullSecrets(), c.Certificates()
 	classes := fault.Sort(out.err)
@@ -126,6 +129,9 @@ func (c *Controller) conditionInput(config *registryv1.Config, out outcome, clas
 	}
 	if config.Spec.Replicas != nil {
 		in.Replicas = *config.Spec.Replicas
+	}
+	if in.State == registryv1.Managed {
+		in.Records = out.records
 	}
 	in.RegistryTrouble, in.APIServerTrouble = out.trouble[registryv1.RegistryName], out.trouble[registryv1.ImageAPIName]
 	in.APIServiceAvailable, in.APIServiceMessage = apiServiceState(w.apiService)

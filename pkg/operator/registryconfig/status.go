@@ -6,7 +6,6 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/conditions"
 	"image.alauda.io/registry/pkg/operator/fault"
-	"image.alauda.io/registry/pkg/operator/render"
 )
 
 // status is the whole new status. Fields that this sync learned nothing about keep their value.
@@ -44,8 +43,8 @@ func (c *Controller) status(config *registryv1.Config, out outcome, classes faul
 		status.RolloutStrategy = out.plan.Strategy
 		status.InternalRegistryHostname = c.Settings.InternalHost()
 	}
-	if w.apiServer != nil && config.Spec.ManagementState == registryv1.Managed {
-		status.ImageAPIStorage = render.ImageAPIStorage
+	if place := c.imagePlace(w); place != "" {
+		status.ImageAPIStorage = place
 	}
 	if c.rolledOut(w) {
 		status.Version = c.Settings.Version

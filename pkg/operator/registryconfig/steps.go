@@ -8,6 +8,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
@@ -56,10 +57,13 @@ type deployments struct {
 }
 
 // needsOfAPIServer are the objects without which a Pod would not start, or would start wrongly.
-func (c *Controller) needsOfAPIServer(records []*unstructured.Unstructured) []apply.Ref {
+func (c *Controller) needsOfAPIServer(plan imagestorage.Plan, records []*unstructured.Unstructured) []apply.Ref {
 	needs := []apply.Ref{
 		c.inNamespace("ServiceAccount", registryv1.ImageAPIName),
 		c.inNamespace("ConfigMap", registryv1.ConfigMapImageAPIConfig),
+	}
+	if !plan.CRD() {
+		return needs
 	}
 	for _, record := range records {
 		// A server that is newer than its records would lose the fields that they do not know.
@@ -107,7 +111,9 @@ func (c *Controller) dependencies(p *pass, d deployments) []*unstructured.Unstru
 	trusted, err := render.TrustedCA(c.Settings)
 	one("ConfigMap", registryv1.ConfigMapTrustedCA, trusted, err)
 	records, _, err := render.APIServerStorage(c.Settings)
-	p.add(err)
+	if !p.add(err) || !d.in.ImageStorage.CRD() {
+		return out
+	}
 	return append(out, records...)
 }
 
@@ -130,8 +136,11 @@ func (c *Controller) trust(in render.Inputs, one func(kind, name string, object 
 // deploy applies both Deployments, the API server first: an upgrade rolls in this order.
 func (c *Controller) deploy(ctx context.Context, p *pass, d deployments) {
 	records, _, err := render.APIServerStorage(c.Settings)
-	if err == nil && p.have(c.needsOfAPIServer(records)...) {
+	if err == nil && d.in.ImageStorage.Known() && p.have(c.needsOfAPIServer(d.in.ImageStorage, records)...) {
 		deployment, err := render.APIServerDeployment(d.in)
+		if err == nil {
+			err = c.leaveImageStorage(ctx, d.in.ImageStorage)
+		}
 		p.add(c.applyRendered(ctx, deployment, err))
 	}
 	if d.stored && p.have(c.needsOfRegistry()...) {
@@ -140,13 +149,21 @@ func (c *Controller) deploy(ctx context.Context, p *pass, d deployments) {
 	}
 }
 
-// guards renders what protects the records and the API servers.
-func (c *Controller) guards(p *pass) []*unstructured.Unstructured {
+// guards renders what protects the records and the API servers. With an etcd there is nothing to protect, and what
+// was there goes; the records themselves stay for ever.
+func (c *Controller) guards(ctx context.Context, p *pass, d deployments) []*unstructured.Unstructured {
 	_, guards, err := render.APIServerStorage(c.Settings)
-	if err != nil {
-		return nil // the dependencies reported it
+	if err != nil || !d.in.ImageStorage.Known() {
+		return nil // the dependencies reported it, or nobody knows where the metadata lies
 	}
-	return guards
+	if d.in.ImageStorage.CRD() {
+		return guards
+	}
+	for _, guard := range guards {
+		_, err := c.Applier.Delete(ctx, apply.RefOf(guard)) // nothing waits for their end
+		p.add(err)
+	}
+	return nil
 }
 
 // attendants renders the budgets and the agent of the nodes.

@@ -37,6 +37,8 @@ func sound(spec registryv1.ConfigSpec) error {
 	check(slices.Contains([]string{"", "RollingUpdate", "Recreate"}, spec.RolloutStrategy), "rolloutStrategy", quote(spec.RolloutStrategy), "leave it empty, or set it to RollingUpdate or Recreate")
 	check(slices.Contains(append([]registryv1.ManagementState{""}, states[:2]...), spec.Storage.ManagementState), "storage.managementState",
 		quote(spec.Storage.ManagementState), "set it to Managed or Unmanaged")
+	check(slices.Contains([]registryv1.ImageStorageType{"", registryv1.ImageStorageCRD, registryv1.ImageStorageEtcd}, spec.ImageAPI.Storage.Type),
+		"imageAPI.storage.type", quote(spec.ImageAPI.Storage.Type), "set it to CRD or Etcd")
 	for _, limit := range []struct {
 		field string
 		value registryv1.RequestLimits

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
@@ -17,10 +18,8 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/manifests"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 )
-
-// ImageAPIStorage names where the image metadata lies, as in status.imageAPIStorage.
-const ImageAPIStorage = string(registryv1.ImageStorageCRD)
 
 // APIServerStorage returns what must exist before the API server starts: the hidden records, flow control
 // and the guard of the records.
@@ -45,10 +44,6 @@ func APIServerStorage(s Settings) (records, guards []*unstructured.Unstructured,
 
 // APIServerDeployment is the whole Deployment image-api-server.
 func APIServerDeployment(in Inputs) (*unstructured.Unstructured, error) {
-	if in.Config.Spec.ImageAPI.Storage.Type == registryv1.ImageStorageEtcd {
-		return nil, fault.Permanentf(registryv1.ReasonImageAPIStorageNotConfigured,
-			"spec.imageAPI.storage.type Etcd is not available in this build of the operator; use CRD")
-	}
 	deployment, err := typed[appsv1.Deployment](in.Settings, manifests.ImageAPIServer, "deployment.yaml")
 	if err != nil {
 		return nil, err
@@ -64,21 +59,56 @@ func APIServerDeployment(in Inputs) (*unstructured.Unstructured, error) {
 		"--tls-cert-file=/var/run/serving-cert/tls.crt",
 		"--tls-private-key-file=/var/run/serving-cert/tls.key",
 		"--config=/etc/image-api-server/config.yaml",
-		"--image-storage=crd",
-		"--v=" + strconv.Itoa(Verbosity(in.Config.Spec.LogLevel)),
 	}
-	container.Env = append(container.Env, literal(in.proxyEnv())...)
+	container.Args = append(container.Args, storageArguments(in.ImageStorage.Etcd)...)
+	container.Args = append(container.Args, "--v="+strconv.Itoa(Verbosity(in.Config.Spec.LogLevel)))
+	container.Env = append(container.Env, literal(in.proxyEnv(in.ImageStorage.Etcd.Hosts()...))...)
 	if config.Resources != nil {
 		container.Resources = *config.Resources
 	}
 	pod.NodeSelector = linux(config.NodeSelector)
 	pod.Tolerations = slices.Clone(config.Tolerations)
 	pod.PriorityClassName = in.PriorityClass
-	setAnnotations(&deployment.ObjectMeta, map[string]string{registryv1.VersionAnnotation: in.Version})
+	setAnnotations(&deployment.ObjectMeta, map[string]string{registryv1.VersionAnnotation: in.Version, registryv1.ImageStorageAnnotation: in.ImageStorage.Place})
+	dependencies := []dependency{{"configmap", registryv1.ConfigMapTrustedCA, texts(in.TrustedCA)}}
+	if etcd := in.ImageStorage.Etcd; etcd != nil {
+		mountEtcd(pod, container, etcd.SecretName)
+		dependencies = append(dependencies, dependency{"secret", etcd.SecretName, etcd.Secret})
+	}
 	setAnnotations(&deployment.Spec.Template.ObjectMeta, map[string]string{
-		registryv1.DependenciesChecksumAnnotation: checksum(dependency{"configmap", registryv1.ConfigMapTrustedCA, texts(in.TrustedCA)}),
+		registryv1.DependenciesChecksumAnnotation: checksum(dependencies...),
 	})
 	return untyped(deployment)
+}
+
+// etcdPath is where the server finds the certificates for an etcd.
+const etcdPath = "/var/run/secrets/etcd"
+
+// storageArguments tell the server where the metadata lies.
+func storageArguments(etcd *imagestorage.Etcd) []string {
+	if etcd == nil {
+		return []string{"--image-storage=crd"}
+	}
+	return []string{
+		"--image-storage=etcd",
+		"--etcd-servers=" + strings.Join(etcd.Servers, ","),
+		"--etcd-prefix=" + etcd.Prefix,
+		"--etcd-cafile=" + path.Join(etcdPath, imagestorage.KeyCA),
+		"--etcd-certfile=" + path.Join(etcdPath, imagestorage.KeyCertificate),
+		"--etcd-keyfile=" + path.Join(etcdPath, imagestorage.KeyPrivate),
+	}
+}
+
+// mountEtcd mounts the three keys alone: whatever else is in the Secret is none of the server's business.
+func mountEtcd(pod *corev1.PodSpec, container *corev1.Container, secret string) {
+	var items []corev1.KeyToPath
+	for _, key := range []string{imagestorage.KeyCA, imagestorage.KeyCertificate, imagestorage.KeyPrivate} {
+		items = append(items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "etcd-client", VolumeSource: corev1.VolumeSource{
+		Secret: &corev1.SecretVolumeSource{SecretName: secret, Items: items},
+	}})
+	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "etcd-client", MountPath: etcdPath, ReadOnly: true})
 }
 
 // ImageAPIReplicas is the number of API servers.

@@ -197,8 +197,8 @@ func flow(value any) (string, error) {
 }
 
 // proxyEnv is empty unless a proxy is set. The cluster's own addresses never go through it: calls to the API
-// server would.
-func (in Inputs) proxyEnv() []corev1.EnvVar {
+// server would, and neither do those of further hosts.
+func (in Inputs) proxyEnv(further ...string) []corev1.EnvVar {
 	first := func(values ...string) string {
 		for _, value := range values {
 			if value != "" {
@@ -221,7 +221,7 @@ func (in Inputs) proxyEnv() []corev1.EnvVar {
 		return nil
 	}
 	wanted := []string{"localhost", "127.0.0.1", ".svc", ".svc." + in.ClusterDomain, "." + in.ClusterDomain, serviceHost}
-	return append(env, corev1.EnvVar{Name: "NO_PROXY", Value: joinUnique(strings.Split(noProxy, ","), wanted)})
+	return append(env, corev1.EnvVar{Name: "NO_PROXY", Value: joinUnique(strings.Split(noProxy, ","), wanted, further)})
 }
 
 func joinUnique(lists ...[]string) string {

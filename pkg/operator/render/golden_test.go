@@ -13,6 +13,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
 
@@ -46,7 +47,7 @@ func inputs(t testing.TB, change func(*registryv1.Config)) Inputs {
 		t.Fatal(err)
 	}
 	return Inputs{
-		Settings: settings(t), Config: config, Storage: plan, HTTPSecret: "0badc0de", Bundle: "BUNDLE\n",
+		Settings: settings(t), Config: config, Storage: plan, ImageStorage: imagestorage.InCluster(), HTTPSecret: "0badc0de", Bundle: "BUNDLE\n",
 		ClusterIPs: []string{"fd00::1", "198.18.0.7"}, Runtimes: []string{"containerd://2.4.2"},
 	}
 }
@@ -78,26 +79,32 @@ func TestRenderedObjectsMatchGoldenFiles(t *testing.T) {
 	}
 	pvc := inputs(t, func(config *registryv1.Config) { config.Spec.Storage = registryv1.StorageSpec{} })
 	pruner := &registryv1.ImagePruner{}
+	etcd := inputs(t, func(config *registryv1.Config) { config.Spec.Proxy.HTTPS = "http://proxy.test:3128" })
+	etcd.ImageStorage = imagestorage.Plan{Place: "Etcd/https://etcd-0.example.com:2379" + imagestorage.DefaultPrefix, Etcd: &imagestorage.Etcd{
+		Servers: []string{"https://etcd-0.example.com:2379", "https://198.18.0.9:2379"}, Prefix: imagestorage.DefaultPrefix, SecretName: "etcd",
+		Secret: map[string][]byte{"ca.crt": []byte("c"), "tls.crt": []byte("t"), "tls.key": []byte("k")},
+	}}
 	for name, objects := range map[string][]*unstructured.Unstructured{
-		"registry-deployment":     one(RegistryDeployment(in)),
-		"registry-deployment-pvc": one(RegistryDeployment(pvc)),
-		"registry-claim":          one(Claim(pvc)),
-		"registry-budget":         one(RegistryBudget(in)),
-		"network-policies":        many(Policies(in.Settings)),
-		"registry-private":        one(PrivateConfiguration(in)),
-		"apiserver-deployment":    one(APIServerDeployment(in)),
-		"apiserver-config":        one(APIServerConfig(in)),
-		"apiserver-guards":        guards,
-		"apiservice":              one(APIService(in.Settings, in.Bundle)),
-		"lookup-webhook":          one(LookupWebhook(in.Settings, in.Bundle)),
-		"node-ca":                 one(NodeCADaemonSet(in.Settings, NodeModeSync)),
-		"node-ca-config":          one(NodeConfigMap(in, certificates)),
-		"certificates":            one(CertificatesConfigMap(in.Settings, certificates)),
-		"public":                  one(PublicConfigMap(in)),
-		"access":                  many(Access(in.Settings)),
-		"services":                many(Services(in.Settings)),
-		"pruner-cronjob":          one(PruneCronJob(in.Settings, pruner, false)),
-		"pruner-access":           many(PrunerAccess(in.Settings)),
+		"registry-deployment":       one(RegistryDeployment(in)),
+		"registry-deployment-pvc":   one(RegistryDeployment(pvc)),
+		"registry-claim":            one(Claim(pvc)),
+		"registry-budget":           one(RegistryBudget(in)),
+		"network-policies":          many(Policies(in.Settings)),
+		"registry-private":          one(PrivateConfiguration(in)),
+		"apiserver-deployment":      one(APIServerDeployment(in)),
+		"apiserver-deployment-etcd": one(APIServerDeployment(etcd)),
+		"apiserver-config":          one(APIServerConfig(in)),
+		"apiserver-guards":          guards,
+		"apiservice":                one(APIService(in.Settings, in.Bundle)),
+		"lookup-webhook":            one(LookupWebhook(in.Settings, in.Bundle)),
+		"node-ca":                   one(NodeCADaemonSet(in.Settings, NodeModeSync)),
+		"node-ca-config":            one(NodeConfigMap(in, certificates)),
+		"certificates":              one(CertificatesConfigMap(in.Settings, certificates)),
+		"public":                    one(PublicConfigMap(in)),
+		"access":                    many(Access(in.Settings)),
+		"services":                  many(Services(in.Settings)),
+		"pruner-cronjob":            one(PruneCronJob(in.Settings, pruner, false)),
+		"pruner-access":             many(PrunerAccess(in.Settings)),
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, name, objects) })
 	}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/imagestorage"
 	"image.alauda.io/registry/pkg/operator/ingress"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
@@ -55,6 +56,8 @@ type Inputs struct {
 	Config  *registryv1.Config
 	Storage storage.Plan
 	OIDC    registryv1.OIDCSpec
+	// ImageStorage is where the image metadata lies.
+	ImageStorage imagestorage.Plan
 	// StorageTested identifies the object store and the credentials that were tested; empty for volumes.
 	StorageTested string
 	// StorageBundle is the CA of the store as it is published, PEM; empty when there is none. While a

@@ -78,6 +78,9 @@ const (
 	ReasonInvalidServingCertificate    = "InvalidServingCertificate"
 )
 
+// ReasonRecordsNearLimit is the reason of ImageStorageNearLimit.
+const ReasonRecordsNearLimit = "RecordsNearLimit"
+
 // Reasons of StorageExists.
 const (
 	ReasonNotConfigured               = "NotConfigured"

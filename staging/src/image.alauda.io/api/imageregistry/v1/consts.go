@@ -60,6 +60,9 @@ const (
 	// StorageIdentityAnnotation (on the Deployment of the registry) names the place of the blobs that it was
 	// rolled out with.
 	StorageIdentityAnnotation = Prefix + "storage-identity"
+	// ImageStorageAnnotation (on the Deployment of the image API server) names the place of the image metadata
+	// that it was rolled out with.
+	ImageStorageAnnotation = Prefix + "image-storage"
 	// VersionAnnotation is the version of a workload.
 	VersionAnnotation = Prefix + "version"
 	// ManagedPullSecretLabel ("true") marks pull secrets of ServiceAccounts.
