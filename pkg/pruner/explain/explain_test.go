@@ -265,6 +265,7 @@ func TestManyUsersAreCounted(t *testing.T) {
 
 func TestUnknownTargetsSaySo(t *testing.T) {
 	w := newWorld(t)
+	w.stream().Tags = append(w.stream().Tags, snapshot.Tag{Name: "reference", Revisions: []snapshot.Revision{{Created: now}}})
 	for target, want := range map[string]string{
 		"":                      "neither a digest",
 		"app":                   "neither a digest",
@@ -275,6 +276,7 @@ func TestUnknownTargetsSaySo(t *testing.T) {
 		"/app:v1":               "neither a digest",
 		"a/b/c:v1":              "neither a digest",
 		"ns/app@sha256:x":       "neither a digest",
+		"ns/app:reference":      "no image under the tag reference",
 		"ns/app:v9":             "no image under the tag v9",
 		"ns/other:v1":           "no ImageStream ns/other",
 		"ns/app@" + id("d"):     "does not name",

@@ -65,7 +65,7 @@ func (t Target) resolve(snap *snapshot.Snapshot) (string, error) {
 
 func (t Target) inStream(stream snapshot.Stream) (string, error) {
 	for _, tag := range stream.Tags {
-		if t.Tag != "" && tag.Name == t.Tag && len(tag.Revisions) > 0 {
+		if t.Tag != "" && tag.Name == t.Tag && len(tag.Revisions) > 0 && tag.Revisions[0].Digest != "" {
 			return tag.Revisions[0].Digest, nil
 		}
 		for _, revision := range tag.Revisions {

@@ -73,7 +73,7 @@ func (t *tally) row(stream snapshot.Stream) Stream {
 	seen := map[blob]bool{}
 	images := map[string]bool{}
 	count := func(digest string, storage *int64, layers *int) {
-		if images[digest] {
+		if digest == "" || images[digest] {
 			return
 		}
 		images[digest] = true
