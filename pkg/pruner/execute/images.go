@@ -59,13 +59,10 @@ func (e *Executor) delete(ctx context.Context, decisions []plan.Image, outcomes 
 		var ready []string
 		for _, digest := range wave {
 			blocked := ""
-			for _, parent := range relations.Parents(digest) {
-				if stays(parent) {
-					blocked = parent
+			for _, other := range relations.Before(digest) {
+				if stays(other) {
+					blocked = other
 				}
-			}
-			if subject := relations.Subject(digest); subject != "" && stays(subject) {
-				blocked = subject
 			}
 			if blocked == "" {
 				ready = append(ready, digest)

@@ -22,11 +22,16 @@ type Graph struct {
 	images    map[string]Image
 	parents   map[string][]string
 	referrers map[string][]string
+	// circular are indexes that refer to a subject which they contain, by whatever way. They go before it
+	// like every index, and not after it like other referrers.
+	circular map[string]bool
 }
 
 // New builds the graph.
 func New(images []Image) *Graph {
-	g := &Graph{images: make(map[string]Image, len(images)), parents: map[string][]string{}, referrers: map[string][]string{}}
+	g := &Graph{
+		images: make(map[string]Image, len(images)), parents: map[string][]string{}, referrers: map[string][]string{}, circular: map[string]bool{},
+	}
 	for _, image := range images {
 		g.images[image.Digest] = image
 		for _, child := range image.Children {
@@ -36,7 +41,30 @@ func New(images []Image) *Graph {
 			g.referrers[image.Subject] = append(g.referrers[image.Subject], image.Digest)
 		}
 	}
+	for _, image := range images {
+		if image.Subject != "" && len(image.Children) > 0 && g.leads(image.Digest, image.Subject) {
+			g.circular[image.Digest] = true
+		}
+	}
 	return g
+}
+
+// leads tells whether to has to go after from when subjects go before their referrers. Every circle of such
+// rules passes through an index with a subject, because digests cannot contain each other in a circle.
+func (g *Graph) leads(from, to string) bool {
+	seen := map[string]bool{from: true}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		for _, next := range slices.Concat(g.Children(queue[0]), g.referrers[queue[0]]) {
+			if next == to {
+				return true
+			}
+			if !seen[next] {
+				seen[next] = true
+				queue = append(queue, next)
+			}
+		}
+	}
+	return false
 }
 
 // Children lists the images that an index contains.
@@ -47,6 +75,15 @@ func (g *Graph) Parents(digest string) []string { return g.parents[digest] }
 
 // Subject is the image that this one refers to; empty if none.
 func (g *Graph) Subject(digest string) string { return g.images[digest].Subject }
+
+// Before lists what has to be deleted before the image: the indexes that contain it, and its subject.
+func (g *Graph) Before(digest string) []string {
+	before := g.parents[digest]
+	if subject := g.Subject(digest); subject != "" && !g.circular[digest] {
+		before = append(slices.Clone(before), subject)
+	}
+	return before
+}
 
 // Keep extends kept, in place, by everything that a kept image needs: the children of an index and the
 // referrers of a subject, on and on. Each image is entered with the one that it is kept for.
@@ -68,8 +105,8 @@ func (g *Graph) Keep(kept map[string]string) {
 	}
 }
 
-// Waves splits digests into groups that are to be deleted one after the other: whatever names an image
-// goes before it, and referrers go after their subjects. Digests are sorted within a group.
+// Waves splits digests into groups that are to be deleted one after the other: what Before lists for an
+// image comes in an earlier one. Digests are sorted within a group.
 func (g *Graph) Waves(digests []string) [][]string {
 	memo := map[string]int{}
 	var waves [][]string
@@ -97,11 +134,7 @@ func (g *Graph) depth(digest string, memo map[string]int, open map[string]bool) 
 	}
 	open[digest] = true
 	depth := 0
-	before := g.parents[digest]
-	if subject := g.Subject(digest); subject != "" {
-		before = append(slices.Clone(before), subject)
-	}
-	for _, other := range before {
+	for _, other := range g.Before(digest) {
 		depth = max(depth, 1+g.depth(other, memo, open))
 	}
 	delete(open, digest)

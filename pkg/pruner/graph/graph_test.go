@@ -42,6 +42,45 @@ func TestWavesNeverLeaveAnIndexWithoutChildren(t *testing.T) {
 	}
 }
 
+// An index may be a referrer of what it contains, such as one that lists an image with its attestations.
+func TestIndexesGoBeforeASubjectThatTheyContain(t *testing.T) {
+	for name, images := range map[string][]Image{
+		"[[index] [image] [signature]]": {
+			{Digest: "index", Children: []string{"image"}, Subject: "image"}, {Digest: "image"}, {Digest: "signature", Subject: "image"},
+		},
+		"[[outer] [inner] [image]]": {
+			{Digest: "outer", Children: []string{"inner"}, Subject: "image"}, {Digest: "inner", Children: []string{"image"}}, {Digest: "image"},
+		},
+		"[[one two] [image other]]": {
+			{Digest: "one", Children: []string{"other"}, Subject: "image"}, {Digest: "two", Children: []string{"image"}, Subject: "other"},
+			{Digest: "image"}, {Digest: "other"},
+		},
+	} {
+		var digests []string
+		for _, image := range images {
+			digests = append(digests, image.Digest)
+		}
+		g := New(images)
+		waves := g.Waves(digests)
+		if got := fmt.Sprint(waves); got != name {
+			t.Errorf("waves %s, want %s", got, name)
+		}
+		gone := map[string]bool{}
+		for _, wave := range waves {
+			for _, digest := range wave {
+				for _, other := range g.Before(digest) {
+					if !gone[other] {
+						t.Errorf("%s: %s has to go before %s and does not", name, other, digest)
+					}
+				}
+			}
+			for _, digest := range wave {
+				gone[digest] = true
+			}
+		}
+	}
+}
+
 func TestCircleEnds(t *testing.T) {
 	g := New([]Image{{Digest: "a", Children: []string{"b"}}, {Digest: "b", Children: []string{"a"}}})
 	count := 0
