@@ -3,10 +3,12 @@ package fakeapi
 import (
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -97,28 +99,28 @@ func (s *Server) change(method string, group schema.GroupResource, t target, fou
 	return nil, apierrors.NewMethodNotSupported(group, strings.ToLower(method))
 }
 
-// counted counts what passes.
-type counted struct {
-	next  io.Writer
-	bytes int64
-}
+// worthPacking is the size from which kube-apiserver compresses answers.
+const worthPacking = 128 << 10
 
-// Write implements io.Writer.
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.next.Write(p)
-	c.bytes += int64(n)
-	return n, err
-}
+var packers = sync.Pool{New: func() any {
+	packer, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is a valid one
+	return packer
+}}
 
-// compress puts gzip below out if the client takes it, and returns what ends it.
-func compress(w http.ResponseWriter, request *http.Request, out *counted) func() error {
-	if !strings.Contains(request.Header.Get("Accept-Encoding"), "gzip") {
-		return func() error { return nil }
+// write sends an answer, compressed if the client takes it and it is worth it.
+func write(w http.ResponseWriter, request *http.Request, status int, answer []byte) error {
+	if len(answer) < worthPacking || !strings.Contains(request.Header.Get("Accept-Encoding"), "gzip") {
+		w.WriteHeader(status)
+		_, err := w.Write(answer)
+		return err
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	packed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is a valid one
-	out.next = packed
-	return packed.Close
+	w.WriteHeader(status)
+	packer := packers.Get().(*gzip.Writer)
+	defer packers.Put(packer)
+	packer.Reset(w)
+	_, err := packer.Write(answer)
+	return errors.Join(err, packer.Close())
 }
 
 // discover tells which resources there are.

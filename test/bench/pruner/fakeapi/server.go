@@ -1,6 +1,7 @@
 package fakeapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -227,24 +228,23 @@ func (s *Server) listOf(resource generate.Resource) (runtime.Object, error) {
 // send encodes as the client asked for.
 func (s *Server) send(w http.ResponseWriter, request *http.Request, object runtime.Object, status int) {
 	const binary = "application/vnd.kubernetes.protobuf"
-	out := &counted{next: w}
-	finish := compress(w, request, out)
+	var answer bytes.Buffer
 	var err error
 	if strings.HasPrefix(request.Header.Get("Accept"), binary) {
 		w.Header().Set("Content-Type", binary)
-		w.WriteHeader(status)
-		err = s.encoder.Encode(object, out)
+		err = s.encoder.Encode(object, &answer)
 	} else {
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		err = json.NewEncoder(out).Encode(object)
+		err = json.NewEncoder(&answer).Encode(object)
 	}
-	if finishErr := finish(); err != nil || finishErr != nil {
-		panic(http.ErrAbortHandler) // the client sees a broken answer, not a short one
+	if err != nil {
+		s.refuse(w, apierrors.NewInternalError(err))
+		return
 	}
 	s.mu.Lock()
-	s.bytes += out.bytes
+	s.bytes += int64(answer.Len())
 	s.mu.Unlock()
+	_ = write(w, request, status, answer.Bytes()) // who left does not read it
 }
 
 func (s *Server) refuse(w http.ResponseWriter, refusal *apierrors.StatusError) {
