@@ -49,6 +49,15 @@ func (p *Planner) Images(listed map[string]string) []Image {
 			kept[digest], reasons[digest] = "", reason
 		}
 	}
+	// A subject in use needs its referrers although its Image is missing: a push makes it anew.
+	for _, image := range p.Snapshot.Images {
+		if _, known := kept[image.Subject]; image.Subject == "" || known {
+			continue
+		}
+		if source, used := p.Snapshot.Uses.AnyDigestUser(image.Subject); used {
+			kept[image.Subject], reasons[image.Subject] = "", "used by "+source.String()
+		}
+	}
 	p.Graph().Keep(kept)
 
 	decisions := make([]Image, 0, len(p.Snapshot.Images))

@@ -283,3 +283,17 @@ func TestDecisionsAreOrdered(t *testing.T) {
 		t.Error("images are not sorted by digest")
 	}
 }
+
+// The execution looks at subjects in use, too; what it would skip is no part of the plan.
+func TestReferrersOfAMissingSubjectInUseStay(t *testing.T) {
+	f := newFixture()
+	subject := id("9")
+	f.image("a", func(i *snapshot.Image) { i.Subject = subject })
+	f.image("b", func(i *snapshot.Image) { i.Subject = id("8") })
+	f.uses(t, "h.x/ns/app@"+subject)
+	for _, decision := range f.Images(nil) {
+		if want := decision.Digest == id("a"); decision.Kept != want {
+			t.Errorf("image %s kept %v, want %v", decision.Digest, decision.Kept, want)
+		}
+	}
+}

@@ -259,6 +259,9 @@ func (m *Model) unneeded(listed map[string]bool) []string {
 	for digest := range listed {
 		kept[digest] = true
 	}
+	for _, one := range m.uses.list {
+		kept[one.digest] = true // of an Image, or of a subject that is missing for now
+	}
 	for _, image := range m.images {
 		if m.keepImage(image) {
 			kept[image.Name] = true
@@ -293,11 +296,6 @@ func (m *Model) unneeded(listed map[string]bool) []string {
 
 // keepImage: a reason of the image itself, in no stream.
 func (m *Model) keepImage(image *imagev1.Image) bool {
-	for _, one := range m.uses.list {
-		if one.digest == image.Name {
-			return true
-		}
-	}
 	taken := image.CreationTimestamp.Time
 	if at, err := time.Parse(time.RFC3339, image.Annotations[imagev1.ImageLastReferencedTimeAnnotation]); err == nil && at.After(taken) {
 		taken = at
