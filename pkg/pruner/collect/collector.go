@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// firstPoll is the wait between two looks at a collection, which grows to maxPoll.
-	firstPoll = 2 * time.Second
+	// firstPoll is the wait between two looks at a collection, which grows to maxPoll: most storages are
+	// small, and the others take long.
+	firstPoll = 250 * time.Millisecond
 	maxPoll   = 15 * time.Second
 	// patience is how long the registry may be away while a collection is followed. A replica that ended
 	// holds the collection for another minute.

@@ -202,7 +202,7 @@ func TestWait(t *testing.T) {
 	for name, start := range map[string]error{"own": nil, "another's": &registry.RunningError{ID: "9"}} {
 		e := &endless{err: start}
 		c := Collector{Settings: Settings{Wait: 10 * time.Minute}, Registry: e, Clock: instantClock{clocktesting.NewFakeClock(time.Unix(0, 0))}}
-		if _, err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--wait=10m0s") || e.calls > 60 || e.calls < 40 {
+		if _, err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--wait=10m0s") || e.calls > 70 || e.calls < 40 {
 			t.Errorf("%s: error %v after %d looks", name, err, e.calls)
 		}
 	}
