@@ -15,6 +15,7 @@ import (
 
 // A step that fails holds up the steps that need its result, and no others.
 func TestOneRefusedObjectDoesNotHoldUpTheRest(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)
 	c.refusals.set("/serviceaccounts/node-ca", "/serviceaccounts/image-api-server", "/clusterroles/system:image-auditor",

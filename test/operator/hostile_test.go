@@ -74,6 +74,7 @@ func onEmptyDir(config *registryv1.Config) {
 // Behaviour 27: an edit that comes between the operator's look at Config and its own write survives, and so does
 // what the operator had to write.
 func TestAnEditMeetsTheOperatorsWrite(t *testing.T) {
+	t.Parallel()
 	c := install(t)
 	if _, err := c.kube.StorageV1().StorageClasses().Create(t.Context(), defaultClass(), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -101,6 +102,7 @@ func TestAnEditMeetsTheOperatorsWrite(t *testing.T) {
 
 // Behaviour 28: one edit of several fields makes one ReplicaSet, counted by the real controller of Deployments.
 func TestOneEditMakesOneReplicaSet(t *testing.T) {
+	t.Parallel()
 	c := installWith(t, "deployment-controller", "replicaset-controller")
 	c.operator(c.options().Lease, "", c.writes)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)
@@ -144,6 +146,7 @@ func TestOneEditMakesOneReplicaSet(t *testing.T) {
 //
 // Behaviour 39: status.version and status.generations.
 func TestAnAPIServerInTrouble(t *testing.T) {
+	t.Parallel()
 	c := install(t)
 	g := &gate{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -211,6 +214,7 @@ func TestAnAPIServerInTrouble(t *testing.T) {
 // The namespace of the operands is deleted: the API goes first, the fault is named, nothing spins, and all comes
 // back with the namespace.
 func TestTheNamespaceIsDeleted(t *testing.T) {
+	t.Parallel()
 	c := installWith(t, "namespace-controller")
 	g := &gate{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,6 +253,7 @@ func TestTheNamespaceIsDeleted(t *testing.T) {
 // A Config that the schema would refuse, as after a restore or under an older schema: Degraded names the field, what
 // runs goes on, an operator that starts says the same, and the correction heals.
 func TestAStoredConfigThatIsInvalid(t *testing.T) {
+	t.Parallel()
 	c := install(t)
 	stop := c.operator(c.options().Lease, "", c.writes)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)

@@ -26,6 +26,7 @@ const defaultHost = "default-route-image-registry-system.apps.cluster.local"
 // Behaviours 54, 55, 56, 57, 59: one registry that is exposed in every way, because starting a control plane
 // costs more than all of it.
 func TestExposure(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)
 	c.edit(func(config *registryv1.Config) {

@@ -161,6 +161,7 @@ func pairs() [][]transition {
 // Behaviour 22: the operator dies after each of its requests, and what comes after it ends in the same state as
 // one that never died. Nothing that holds data is lost on the way.
 func TestKillAtEveryStep(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	install := transition{name: "installation", prepare: l.wipe, ask: func(config *registryv1.Config) {
 		config.Spec.ManagementState = registryv1.Managed
@@ -226,6 +227,7 @@ func (l *lab) everyStep(steps []transition) {
 
 // Behaviour 22: requests that were carried out and are answered with an error change nothing about the end.
 func TestStepsThatAreAnsweredWithAnError(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.once(transition{name: "installation", prepare: l.wipe, ask: onClaim("mine")}, 0, false)
 	steps := pairs()[2]

@@ -33,6 +33,7 @@ func (c *cluster) holder() string {
 
 // Behaviour 23: one writer at a time, and a new leader finds nothing to write on a healthy system.
 func TestLeaderHandOver(t *testing.T) {
+	t.Parallel()
 	c := install(t)
 	stop := c.operator(leaseTimes(), "first", c.writes)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)

@@ -111,6 +111,7 @@ func (s *severe) about() []string {
 // Behaviour 81: monitors and rules appear when their kinds do, come back when somebody takes them away, leave
 // with the registry but for what tells of the operator, and without their kinds nothing is logged above info.
 func TestMonitoringObjectsFollowTheirKinds(t *testing.T) {
+	t.Parallel()
 	log := &severe{}
 	klog.LogToStderr(false)
 	klog.SetOutputBySeverity("WARNING", log)
@@ -173,6 +174,7 @@ func TestMonitoringObjectsFollowTheirKinds(t *testing.T) {
 
 // Behaviour 81: a monitor of our name that somebody else made is left alone, in every state.
 func TestForeignMonitorsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	c := install(t)
 	c.define()
 	monitors := c.dynamic.Resource(monitoringResource("servicemonitors")).Namespace(ns)
@@ -204,6 +206,7 @@ func TestForeignMonitorsAreLeftAlone(t *testing.T) {
 
 // Behaviour 25: an edited monitor is put back, a foreign label on it stays.
 func TestEditedMonitorsArePutBack(t *testing.T) {
+	t.Parallel()
 	c := install(t)
 	c.define()
 	c.operator(app.DefaultOptions().Lease, "", c.writes)

@@ -107,6 +107,7 @@ func mapsTo(in *inputs.Inputs, ip string) bool {
 //
 // Behaviour node-ca 31.
 func TestTrustOfTheNodes(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.node("n1", "containerd://2.2.1")
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)

@@ -153,6 +153,7 @@ func (c *onS3) private() string {
 // Behaviours 46, 47, 48, 49 and 50: from wrong keys to a registry on S3 with a private CA, and what is refused
 // while it runs.
 func TestS3WithAPrivateCA(t *testing.T) {
+	t.Parallel()
 	c := startOnS3(t)
 	c.credentials(keysOf(s3Access, "guessed-by-somebody"))
 	patch := c.bucket(nil)
@@ -235,6 +236,7 @@ func TestS3WithAPrivateCA(t *testing.T) {
 // Behaviours 50 and 53: each step that fails is named in the provider's words; an endpoint that hangs ends at the
 // deadline; one that is down touches nothing and heals.
 func TestS3InTrouble(t *testing.T) {
+	t.Parallel()
 	c := startOnS3(t)
 	ca := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "s3-ca"}, Data: map[string]string{"ca-bundle.crt": c.store.ca}}
 	if _, err := c.kube.CoreV1().ConfigMaps(ns).Create(t.Context(), ca, metav1.CreateOptions{}); err != nil {
@@ -299,6 +301,7 @@ func TestS3InTrouble(t *testing.T) {
 
 // Behaviour 52: to a claim and back. The lock keeps the storage, no data is touched, and it is told of.
 func TestSwitchingBetweenS3AndAClaim(t *testing.T) {
+	t.Parallel()
 	c := startOnS3(t)
 	ca := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "s3-ca"}, Data: map[string]string{"ca-bundle.crt": c.store.ca}}
 	if _, err := c.kube.CoreV1().ConfigMaps(ns).Create(t.Context(), ca, metav1.CreateOptions{}); err != nil {

@@ -112,6 +112,7 @@ func (c *cluster) reportCleanNodes() bool {
 // Behaviours 9, 11, 14, 17, 19, 20, 21, 23, 24, 25, 26, 31: one registry through its whole life, because starting
 // a control plane costs more than all of it.
 func TestLifeOfARegistry(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 
 	t.Run("a fresh installation is Removed and runs nothing", func(t *testing.T) {
@@ -297,6 +298,7 @@ func TestLifeOfARegistry(t *testing.T) {
 
 // Behaviours 12, 15, 16, 18: the operator's own claim, its write-back, and its end with the registry.
 func TestClaimOfTheOperator(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)
 	storageClass := defaultClass()

@@ -150,6 +150,7 @@ func (c *cluster) pod(job *batchv1.Job, words string, change func(*corev1.Pod)) 
 
 // Behaviours 74, 75, 76, 77, 78: a pruner through its life.
 func TestLifeOfThePruner(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.waitFor(registryv1.ConditionRemoved, registryv1.ConditionTrue, registryv1.ReasonRemoved)
 	c.waitForPruner("Scheduled=False/RegistryRemoved", "Failed=False/NotRunYet", "Degraded=False/AsExpected", "Available=True/AsExpected")

@@ -86,6 +86,7 @@ func withName(name string, references ...string) corev1.ServiceAccount {
 
 // Behaviours 67, 68 and 72. The policy on a real API server, with the operator's own rights.
 func TestPullSecretsAreNamedAtAdmission(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.newNamespace("team-a", nil)
 	c.newNamespace("quiet", map[string]string{registryv1.IgnoreLabel: "true"})
@@ -233,6 +234,7 @@ func (c *cluster) noPullSecret(ctx context.Context) (bool, string) {
 
 // Behaviour 72. A second look writes nothing.
 func TestThePolicyIsWrittenOnce(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.bootstrapped()
 	c.edit(func(config *registryv1.Config) {

@@ -216,6 +216,7 @@ func (p *placement) drain(node string, replicas int32) {
 // Behaviour 34: one, two and three replicas of both servers get a place on small clusters, spread as far as there are
 // nodes, and so do the Pods of the next template beside them; the budgets let nodes be drained.
 func TestEveryReplicaGetsAPlace(t *testing.T) {
+	t.Parallel()
 	p := place(t)
 	three := []node{{name: "n1", zone: "z1"}, {name: "n2", zone: "z2"}, {name: "n3", zone: "z3"}}
 	for _, test := range []struct {
@@ -257,6 +258,7 @@ func TestEveryReplicaGetsAPlace(t *testing.T) {
 // Behaviours 34 and 35: the last Pod of several is not given away, a Pod that is not ready always is, and a single one
 // as well. Pods of the registry that are not ready make it unavailable at once, and only as long.
 func TestEvictionsAndPodsThatAreNotReady(t *testing.T) {
+	t.Parallel()
 	p := place(t)
 	p.nodes(node{name: "n1"})
 	p.ask(2, false)

@@ -276,7 +276,7 @@ func (c *cluster) eventually(what string, holds func() (bool, string)) {
 		select {
 		case <-c.t.Context().Done():
 			c.t.Fatalf("%s: the test ended; last seen: %s", what, saw)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

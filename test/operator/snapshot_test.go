@@ -188,7 +188,7 @@ func (c *cluster) reaches(what string, want snapshot, ended <-chan struct{}) boo
 // playWorkloads reports, as kube-controller-manager and the Pods would, that every workload has followed, until
 // ctx ends. There are no nodes.
 func (c *cluster) playWorkloads(ctx context.Context) {
-	tick := time.NewTicker(30 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
