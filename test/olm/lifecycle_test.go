@@ -24,6 +24,8 @@ const (
 	project      = "installed-by-olm"
 	inSystem     = "kubectl -n " + installed.Namespace + " "
 	configs      = "configs.imageregistry.operator.alauda.io"
+	// managedNames begin the names that the manager gives to the operator's roles, and the plain ones.
+	managedNames = "cluster-image-registry-o"
 	pruners      = "imagepruners.imageregistry.operator.alauda.io"
 	// sharedClaim is a storage that the registry can be rolled on without a gap; the claim is the test's own.
 	sharedClaim = `apiVersion: v1
@@ -56,7 +58,7 @@ func TestLifecycleByTheManager(t *testing.T) {
 		}
 	})
 	subscribed(t, cluster, documented, first)
-	rightsAreThoseOfTheBundle(t, cluster)
+	rightsAreThoseOfTheBundle(t, cluster, first)
 	enabled(t, cluster)
 	load := cluster.StartLoad(t, project)
 	upgraded(t, cluster, documented, next)
@@ -98,7 +100,7 @@ func removedWithKubectl(t *testing.T, cluster *installed.Cluster, documented *pa
 	documented.run(t, "kubectl delete -k", 1, "")
 	gone(t, cluster, "kubectl get namespace "+installed.Namespace+" --ignore-not-found -o name")
 	// Whatever the operator needs must now come from the lifecycle manager.
-	gone(t, cluster, "kubectl get clusterroles,clusterrolebindings -o name | grep "+operator+" || true")
+	gone(t, cluster, "kubectl get clusterroles,clusterrolebindings -o name | grep "+managedNames+" || true")
 }
 
 func gone(t *testing.T, cluster *installed.Cluster, command string) {
@@ -222,7 +224,7 @@ func unsubscribed(t *testing.T, cluster *installed.Cluster, documented *page) {
 	t.Helper()
 	documented.run(t, "status.installedCSV", 2, "")
 	gone(t, cluster, inSystem+"get deployment,serviceaccount,service "+operator+" --ignore-not-found -o name")
-	gone(t, cluster, "kubectl get clusterroles,clusterrolebindings -o name | grep "+operator+" || true")
+	gone(t, cluster, "kubectl get clusterroles,clusterrolebindings -o name | grep "+managedNames+" || true")
 }
 
 // uninstalled removes in the documented order, and what holds images stays.

@@ -23,9 +23,9 @@ var ofTheManager = []rbacv1.PolicyRule{
 
 // rightsAreThoseOfTheBundle compares what the ServiceAccount of the running operator is bound to with the
 // rules of the bundle: with these alone everything else in this test works.
-func rightsAreThoseOfTheBundle(t *testing.T, cluster *installed.Cluster) {
+func rightsAreThoseOfTheBundle(t *testing.T, cluster *installed.Cluster, r *release) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(cluster.Root, "manifests", "bundle", "manifests", operator+".clusterserviceversion.yaml"))
+	data, err := os.ReadFile(filepath.Join(r.dir, "manifests", "bundle", "manifests", operator+".clusterserviceversion.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
