@@ -3,62 +3,74 @@
 package e2e
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// collection is what the test reads of a report.
-type collection struct {
-	State, Message string
-	Candidates     []struct{ Digest string }
-	DeletedBlobs   int
-	FreedBytes     int64
-	Errors         []string
-}
-
-func (c collection) has(digest string) bool {
-	for _, candidate := range c.Candidates {
-		if candidate.Digest == digest {
-			return true
-		}
-	}
-	return false
-}
-
-// collect runs the documented commands: a request, and questions until it is done.
-func collect(t *testing.T, token, body string) collection {
+// prunerJob runs the pruner in the cluster as its CronJob does, with other arguments, and returns what it
+// printed.
+func prunerJob(t *testing.T, arguments ...string) string {
 	t.Helper()
-	report := filepath.Join(t.TempDir(), "report.json")
-	shared.shell(t, fmt.Sprintf(`call() { curl -sSf --cacert $REGISTRY_CA -H @- "$@" <<<"Authorization: Bearer %s"; }
-		location=$(call -X POST -d '%s' -o /dev/null -w '%%header{location}' https://$REGISTRY_HOST/admin/gc)
-		for i in $(seq 360); do
-			call https://$REGISTRY_HOST$location >%s
-			if grep -q '"state":"Running"' %s; then sleep 1; else exit 0; fi
-		done
-		exit 1`, token, body, report, report))
-	raw, err := os.ReadFile(report)
+	ctx := context.WithoutCancel(t.Context())
+	cron, err := shared.kube.BatchV1().CronJobs(systemNamespace).Get(ctx, "image-pruner", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c collection
-	if err := json.Unmarshal(raw, &c); err != nil {
-		t.Fatalf("%v: %s", err, raw)
+	// Without the labels of the CronJob the status of ImagePruner is not about this Job.
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{GenerateName: "pruner-by-hand-"}, Spec: cron.Spec.JobTemplate.Spec}
+	job.Spec.Template.Spec.Containers[0].Args = append(arguments, "--certificate-authority=/var/run/configmaps/serviceca/service-ca.crt")
+	if job, err = shared.kube.BatchV1().Jobs(systemNamespace).Create(ctx, job, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
-	if c.State != "Succeeded" || len(c.Errors) > 0 {
-		t.Fatalf("the collection ended as %s", raw)
+	t.Cleanup(func() {
+		policy := metav1.DeletePropagationBackground
+		err := shared.kube.BatchV1().Jobs(systemNamespace).Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &policy})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	})
+	logs := func() string {
+		out, err := shared.tryShell(t, "kubectl -n "+systemNamespace+" logs job/"+job.Name)
+		if err != nil {
+			return fmt.Sprintf("%s (%v)", out, err)
+		}
+		return out
 	}
-	return c
+	// A collection that removes links takes two minutes more.
+	for end := time.Now().Add(2 * patience); ; {
+		got, err := shared.kube.BatchV1().Jobs(systemNamespace).Get(ctx, job.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range got.Status.Conditions {
+			if c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue {
+				return logs()
+			}
+			if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
+				t.Fatalf("pruner %s: %+v\n%s", strings.Join(arguments, " "), got.Status, logs())
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("pruner %s did not end: %+v\n%s", strings.Join(arguments, " "), got.Status, logs())
+		}
+		time.Sleep(time.Second)
+	}
 }
 
-// Behaviour registry 86. What a deleted image leaves in the storage is freed while the registry
-// serves, and what another image shares with it stays. The storage is made a day old, because
+// Behaviours registry 86, and pruner 5 and 38: run in the cluster with the account, the role and the
+// authority of the CronJob, the documented commands free what a deleted image leaves in the storage while
+// the registry serves, and what another image shares with it stays. The storage is made a day old, because
 // nothing young is ever collected. The test runs beside others, whose images must not suffer.
 func TestACollectionFreesWhatDeletedImagesLeave(t *testing.T) {
 	t.Parallel() // a collection looks again two minutes after it has removed links
@@ -81,25 +93,26 @@ func TestACollectionFreesWhatDeletedImagesLeave(t *testing.T) {
 	volumes := filepath.Join(shared.root, "_output", "devcluster", "volumes")
 	shared.shell(t, fmt.Sprintf("find %s -path '*/docker/registry/*' -exec touch -h -d '1 day ago' {} +", volumes))
 
-	collector := shared.token(t, namespace, "collector")
-	shared.shell(t, fmt.Sprintf("kubectl create clusterrolebinding %s --clusterrole=system:image-pruner --serviceaccount=%s:collector", namespace, namespace))
-	t.Cleanup(func() { shared.shell(t, "kubectl delete clusterrolebinding "+namespace) })
 	if status, body := request(t, http.MethodPost, "/admin/gc", shared.token(t, namespace, "builder"), nil, nil); status != http.StatusForbidden || !strings.Contains(body, "DENIED") {
 		t.Errorf("somebody who may only push asks for a collection: %d %s", status, body)
 	}
-
-	plan := collect(t, collector, `{"minAge":"10m"}`)
+	plan := prunerJob(t, "gc")
 	for _, digest := range garbage {
-		if !plan.has(digest) {
-			t.Errorf("the dry run does not name %s", digest)
+		if !strings.Contains(plan, "would-delete\tblob\t"+digest) {
+			t.Errorf("the dry run does not name %s:\n%s", digest, plan)
 		}
 	}
-	if plan.has(kept.String()) || plan.DeletedBlobs != 0 {
-		t.Errorf("the dry run names %s, or deleted something: %+v", kept, plan)
+	if strings.Contains(plan, kept.String()) {
+		t.Errorf("the dry run names %s", kept)
 	}
-	done := collect(t, collector, `{"minAge":"10m","dryRun":false}`)
-	if done.DeletedBlobs < len(garbage) || done.FreedBytes < 3*16<<10 {
-		t.Errorf("deleted %d blobs, freed %d bytes", done.DeletedBlobs, done.FreedBytes)
+	var blobs int
+	done := prunerJob(t, "gc", "--confirm")
+	_, line, _ := strings.Cut(done, "\nDeleted ")
+	if _, err := fmt.Sscanf(line, "%d blobs", &blobs); err != nil || blobs < len(garbage) {
+		t.Errorf("deleted %d blobs (%v), want at least %d:\n%s", blobs, err, len(garbage), done)
+	}
+	if out := prunerJob(t, "images", "--confirm", "--prune-registry"); !strings.Contains(out, "Summary: ") {
+		t.Errorf("the run with --prune-registry printed no summary:\n%s", out)
 	}
 	for _, digest := range garbage {
 		hex := strings.TrimPrefix(digest, "sha256:")
