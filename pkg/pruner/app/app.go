@@ -101,7 +101,7 @@ func newCommand() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	root.AddCommand(newImagesCommand(), newGCCommand(), newRootsCommand(), newTopCommand(), newExplainCommand(), &cobra.Command{
+	root.AddCommand(newImagesCommand(), newGCCommand(), newRootsCommand(), newTopCommand(), newExplainCommand(), newVerifyCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
