@@ -102,6 +102,8 @@ of the repository, in namespaces, or has a fixed name; down removes all of it.`,
 	root.PersistentFlags().StringVar(&o.repo, "repo", "", "the repository; by default the one around the working folder or this program")
 	root.AddCommand(o.up(), o.down(), o.build(), o.status(), o.exec(), o.load(), o.logs(), o.stopNode(), o.startNode(), o.addNode(), o.removeNode(),
 		o.restart(), o.stop(), o.start(),
+		o.pause("pause", "Let daemons hang: they keep their connections and answer nothing", true),
+		o.pause("resume", "Let daemons that hang go on", false),
 		o.connect("cut-node", "Pull the network cable of a node; its processes go on", false),
 		o.connect("heal-node", "Plug the network cable of a node in again", true),
 		o.hold(), o.provision(), o.forward())

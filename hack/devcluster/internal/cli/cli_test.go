@@ -36,7 +36,7 @@ func TestHelpNamesEveryCommandButTheDaemons(t *testing.T) {
 	}
 	for command, shown := range map[string]bool{"up": true, "down": true, "status": true, "exec": true, "load": true, "logs": true, "build": true,
 		"stop-node": true, "start-node": true, "add-node": true, "remove-node": true,
-		"restart": true, "stop": true, "start": true, "cut-node": true, "heal-node": true, "hold": false, "provision": false} {
+		"restart": true, "stop": true, "start": true, "pause": true, "resume": true, "cut-node": true, "heal-node": true, "hold": false, "provision": false} {
 		if got := strings.Contains(stdout.String(), "\n  "+command+" "); got != shown {
 			t.Errorf("help shows %s: %v, want %v", command, got, shown)
 		}

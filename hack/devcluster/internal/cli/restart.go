@@ -67,6 +67,18 @@ func (o *options) start() *cobra.Command {
 	}
 }
 
+func (o *options) pause(use, short string, hang bool) *cobra.Command {
+	return &cobra.Command{
+		Use:     use + " COMPONENT...",
+		Short:   short,
+		Example: "  devcluster " + use + " apiserver",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: o.with(func(ctx context.Context, c *cluster.Cluster, args []string) error {
+			return c.Pause(ctx, args, hang)
+		}),
+	}
+}
+
 func killFlag(cmd *cobra.Command, kill *bool) {
 	cmd.Flags().BoolVar(kill, "kill", false, "kill daemons at once instead of letting them end by themselves")
 }

@@ -110,6 +110,37 @@ func (c *Cluster) Start(ctx context.Context, names []string) error {
 	return c.withParts(names, func(parts []part) error { return c.startParts(ctx, parts) })(ctx)
 }
 
+// Pause lets daemons hang, or go on when that ends: they keep their connections and answer nothing.
+func (c *Cluster) Pause(ctx context.Context, names []string, hang bool) error {
+	return c.withParts(names, func(parts []part) error {
+		for _, p := range parts {
+			if err := c.pausePart(p, hang); err != nil {
+				return err
+			}
+		}
+		return nil
+	})(ctx)
+}
+
+func (c *Cluster) pausePart(p part, hang bool) error {
+	if !p.onMachine() && p.daemon == "" {
+		return fmt.Errorf("%s is a node: only daemons can hang; cut-node pulls its network cable", p.name())
+	}
+	record, alive := c.daemons.Living(p.name())
+	if !alive {
+		return fmt.Errorf("%s does not run", p.name())
+	}
+	signal, what := syscall.SIGCONT, "goes on"
+	if hang {
+		signal, what = syscall.SIGSTOP, "hangs"
+	}
+	if err := c.daemons.Table.Signal(record.Identity, signal); err != nil {
+		return err
+	}
+	c.say("%s %s", p.name(), what)
+	return nil
+}
+
 func (c *Cluster) withParts(names []string, f func([]part) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return c.locked(ctx, func() error {

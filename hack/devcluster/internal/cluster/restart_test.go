@@ -2,11 +2,16 @@ package cluster
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"image.alauda.io/registry/hack/devcluster/internal/plan"
+	"image.alauda.io/registry/hack/devcluster/internal/supervise"
 )
 
 func TestPartsAreNamedAsStatusDoesAndSortedAsTheyStart(t *testing.T) {
@@ -52,5 +57,34 @@ func TestEveryPartOfTheClusterCanBeStarted(t *testing.T) {
 	}
 	if !slices.Equal(machine, controlDaemons) || !slices.Equal(node, nodeComponents) {
 		t.Errorf("started are %v and %v; status lists %v, restart takes %v", machine, node, controlDaemons, nodeComponents)
+	}
+}
+
+func TestADaemonHangsAndGoesOn(t *testing.T) {
+	c := New(plan.NewLayout(t.TempDir()), &bytes.Buffer{})
+	if err := c.ensure(supervise.Spec{Name: "etcd", Args: []string{"sleep", "600"}}); err != nil {
+		t.Skipf("no sleep to run: %v", err)
+	}
+	t.Cleanup(func() { _ = c.daemons.Stop("etcd", 0) })
+	record, _ := c.daemons.Living("etcd")
+	for hang, want := range map[bool]string{true: "T", false: "S"} {
+		if err := c.pausePart(part{daemon: "etcd"}, hang); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(record.PID), "stat"))
+			if err == nil && strings.Contains(string(stat), ") "+want+" ") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("hang %v: %s, %v", hang, stat, err)
+			}
+		}
+	}
+	if err := c.pausePart(part{daemon: "forward"}, true); err == nil {
+		t.Error("a daemon that does not run hangs")
+	}
+	if err := c.pausePart(part{node: plan.Node{Index: 1}}, true); err == nil {
+		t.Error("a node hangs")
 	}
 }
