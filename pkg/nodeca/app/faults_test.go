@@ -386,6 +386,41 @@ func TestAFaultAtAnyWritingCallDamagesNothing(t *testing.T) {
 	}
 }
 
+// Behaviours 18, 23: a file system that is really full, and has room again later.
+func TestAFullFileSystemKeepsWhatIsThere(t *testing.T) {
+	small := t.TempDir()
+	if err := unix.Mount("node-ca", small, "tmpfs", 0, "size=160k"); err != nil {
+		t.Skipf("only root may mount a small file system: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(small, unix.MNT_DETACH) })
+	pristine := newMachine(t)
+	foreign := pristine.tree(true)
+	m := pristine.copiedTo(t, filepath.Join(small, "node"))
+	m.publish(false)
+	m.run("once")
+	m.publish(true)
+	filler := filepath.Join(small, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("the file system is not full")
+	}
+	var out bytes.Buffer
+	run(t.Context(), []string{"once"}, environment(m.environment()), &out, io.Discard)
+	if !strings.Contains(out.String(), "NoSpace") {
+		t.Errorf("the status names no lack of space:\n%s", &out)
+	}
+	if problem := m.unsound(foreign); problem != "" {
+		t.Error(problem)
+	}
+	m.must(os.Remove(filler))
+	if m.run("once"); !strings.Contains(m.tree(false)["hosts"], "198.18.128.22") {
+		t.Errorf("with room again the hosts file is %q", m.tree(false)["hosts"])
+	}
+	m.run("cleanup")
+	if got := m.tree(true); !maps.Equal(got, foreign) {
+		t.Errorf("cleaned, the node differs%s", difference(foreign, got))
+	}
+}
+
 func difference(want, got map[string]string) string {
 	var out strings.Builder
 	for _, path := range slices.Sorted(maps.Keys(want)) {

@@ -24,6 +24,8 @@ type Dir struct {
 type Info struct {
 	Regular bool
 	IsDir   bool
+	// Link is true for a symbolic link.
+	Link bool
 	// Mode holds the permission bits including set-id and sticky.
 	Mode    uint32
 	Size    int64
@@ -113,6 +115,7 @@ func infoOf(stat *unix.Stat_t) Info {
 	return Info{
 		Regular: stat.Mode&unix.S_IFMT == unix.S_IFREG,
 		IsDir:   stat.Mode&unix.S_IFMT == unix.S_IFDIR,
+		Link:    stat.Mode&unix.S_IFMT == unix.S_IFLNK,
 		Mode:    uint32(stat.Mode) & 0o7777,
 		Size:    stat.Size,
 		ModTime: time.Unix(stat.Mtim.Unix()),

@@ -253,29 +253,25 @@ func sweepDir(dir *fsroot.Dir, now time.Time, all, deep bool) error {
 	if err != nil {
 		return err
 	}
+	var problems []error // one entry that cannot be removed does not keep the others
 	for _, name := range names {
 		info, err := dir.Lstat(name)
 		switch {
 		case err != nil:
 		case strings.HasPrefix(name, tempPrefix):
 			if all || now.Sub(info.ModTime) > staleAfter {
-				if err := removeOwn(dir, name); err != nil {
-					return err
-				}
+				problems = append(problems, removeOwn(dir, name))
 			}
 		case deep && info.IsDir:
 			inner, err := dir.Open(name)
 			if err != nil {
 				continue
 			}
-			err = sweepDir(inner, now, all, false)
+			problems = append(problems, sweepDir(inner, now, all, false))
 			inner.Close()
-			if err != nil {
-				return err
-			}
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // removeOwn removes what the agent left under a temporary name: directories, and of the files those that

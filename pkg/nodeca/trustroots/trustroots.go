@@ -88,6 +88,12 @@ func Detect(root *fsroot.Root, options Options) Result {
 	}
 	var result Result
 	exists := func(rootPath string) bool {
+		if runtime := path.Dir(rootPath); isLink(root, runtime) {
+			// A runtime is there and follows the link, so saying nothing would make the node look served.
+			result.Reasons = append(result.Reasons, reasons.New(reasons.SymlinkRefused, root.HostPath(runtime), "",
+				"%s is a symbolic link, which is not followed; replace it by the directory", root.HostPath(runtime)))
+			return false
+		}
 		return root.Exists(path.Dir(rootPath)) && (options.CreatedByAgent == nil || !options.CreatedByAgent(rootPath))
 	}
 	if exists(containerdRoot) {
@@ -110,6 +116,16 @@ func Detect(root *fsroot.Root, options Options) Result {
 			"none of /etc/containerd, /etc/containers and /etc/docker exists; %s is used", root.HostPath(containerdRoot)))
 	}
 	return withKnown(result)
+}
+
+func isLink(root *fsroot.Root, name string) bool {
+	etc, err := root.Dir(".")
+	if err != nil {
+		return false
+	}
+	defer etc.Close()
+	info, err := etc.Lstat(name)
+	return err == nil && info.Link
 }
 
 // withKnown adds the known roots that are not active, because something may have been written there

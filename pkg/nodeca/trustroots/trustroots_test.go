@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"image.alauda.io/registry/pkg/nodeca/fsroot"
+	"image.alauda.io/registry/pkg/nodeca/reasons"
 )
 
 const literalList = "containerd/certs.d:/etc/docker/certs.d"
@@ -158,6 +159,56 @@ func TestExistingDirectoriesSelectTheRoots(t *testing.T) {
 				t.Errorf("known roots are missing: %+v", result.Roots)
 			}
 		})
+	}
+}
+
+// Behaviour 11: some systems keep the configuration of a runtime elsewhere and link to it. Such a runtime is
+// there, so another one that is served must not hide that it is not.
+func TestARuntimeBehindALinkIsNamed(t *testing.T) {
+	elsewhere := t.TempDir()
+	for _, linked := range []string{"containerd", "containers", "docker"} {
+		dir := t.TempDir()
+		for _, runtime := range []string{"containerd", "containers", "docker"} {
+			if runtime == linked {
+				if err := os.Symlink(elsewhere, filepath.Join(dir, runtime)); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := os.Mkdir(filepath.Join(dir, runtime), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		root, err := fsroot.Open(dir, fsroot.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := Detect(root, Options{})
+		root.Close()
+		named := false
+		for _, reason := range result.Reasons {
+			named = named || (reason.Reason == reasons.SymlinkRefused && reason.Root == "/etc/"+linked)
+		}
+		for _, found := range result.Roots {
+			if found.Active && strings.HasPrefix(found.Path, linked+"/") {
+				t.Errorf("%s is served behind the link", found.Path)
+			}
+		}
+		if !named {
+			t.Errorf("nothing says that /etc/%s is a link: %+v", linked, result.Reasons)
+		}
+	}
+}
+
+// Behaviours 5, 9: the second directory that the same runtimes look into.
+func TestRootsKnowTheirFallback(t *testing.T) {
+	files := map[string]string{"containerd/": "", "containers/": "", "docker/": ""}
+	got := map[string]string{}
+	for _, root := range Detect(tree(t, files), Options{Runtimes: []string{"containerd://2.2.1"}}).Roots {
+		if root.Fallback != "" {
+			got[root.Path] = root.Fallback
+		}
+	}
+	if len(got) != 2 || got[containerdRoot] != dockerRoot || got[containersRoot] != dockerRoot {
+		t.Errorf("fallbacks %v", got)
 	}
 }
 
