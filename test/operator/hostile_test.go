@@ -300,12 +300,7 @@ func TestAStoredConfigThatIsInvalid(t *testing.T) {
 // anything opens the schema of Config, as if it had always been so.
 func (c *cluster) anything() {
 	c.t.Helper()
-	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	name := "configs." + registryv1.SchemeGroupVersion.Group
-	open := `[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}]`
-	if _, err := c.dynamic.Resource(crds).Patch(c.t.Context(), name, types.JSONPatchType, []byte(open), metav1.PatchOptions{}); err != nil {
-		c.t.Fatal(err)
-	}
+	c.open(configs.Resource)
 	c.eventually("the open schema is served", func() (bool, string) {
 		_, err := c.dynamic.Resource(configs).Patch(c.t.Context(), registryv1.SingletonName, types.MergePatchType, []byte(`{"spec":{"anything":"goes"}}`), metav1.PatchOptions{})
 		if err != nil {
@@ -314,6 +309,17 @@ func (c *cluster) anything() {
 		text, _, _ := unstructured.NestedString(c.raw().Object, "spec", "anything")
 		return text == "goes", text
 	})
+}
+
+// open lets a kind of the operator take any fields.
+func (c *cluster) open(resource string) {
+	c.t.Helper()
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	name := resource + "." + registryv1.SchemeGroupVersion.Group
+	open := `[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}]`
+	if _, err := c.dynamic.Resource(crds).Patch(c.t.Context(), name, types.JSONPatchType, []byte(open), metav1.PatchOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 func (c *cluster) raw() *unstructured.Unstructured {

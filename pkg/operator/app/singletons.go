@@ -15,6 +15,7 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/client-go/clientset/versioned"
+	"image.alauda.io/registry/pkg/operator/pruner"
 	"image.alauda.io/registry/pkg/operator/registryconfig"
 )
 
@@ -29,12 +30,8 @@ func readableConfig(object *unstructured.Unstructured) (runtime.Object, error) {
 
 // readablePruner never fails: the controller of ImagePruner reads the object itself and reports it.
 func readablePruner(object *unstructured.Unstructured) (runtime.Object, error) {
-	pruner := &registryv1.ImagePruner{}
-	if runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, pruner) != nil {
-		pruner = &registryv1.ImagePruner{}
-		pruner.Name, pruner.UID, pruner.ResourceVersion, pruner.Generation = object.GetName(), object.GetUID(), object.GetResourceVersion(), object.GetGeneration()
-	}
-	return pruner, nil
+	decoded, _ := pruner.Readable(object)
+	return decoded, nil
 }
 
 // tolerant makes an informer for the factory of the operator's kinds. One object with a word of the wrong type,

@@ -181,7 +181,7 @@ func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
 		return resync, err
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read ImagePruner %s: %w", registryv1.SingletonName, err)
+		return c.syncUnreadable(ctx, err)
 	}
 	removed := c.registryRemoved()
 	err = c.apply(ctx, pruner, removed)
@@ -195,7 +195,7 @@ func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
 	case c.failingSince.IsZero():
 		c.failingSince = c.Clock.Now()
 	}
-	if reportErr := c.report(ctx, pruner, removed, err); reportErr != nil {
+	if reportErr := c.report(ctx, pruner, removed, err, c.writeStatus); reportErr != nil {
 		transient = append(transient, reportErr)
 	}
 	if len(transient) > 0 {
@@ -301,7 +301,12 @@ func (c *Controller) stopJobs(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (c *Controller) report(ctx context.Context, pruner *registryv1.ImagePruner, removed bool, applyErr error) error {
+func (c *Controller) writeStatus(ctx context.Context, next *registryv1.ImagePruner) error {
+	_, err := c.Pruners.UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: registryv1.OperatorName})
+	return err
+}
+
+func (c *Controller) report(ctx context.Context, pruner *registryv1.ImagePruner, removed bool, applyErr error, write func(context.Context, *registryv1.ImagePruner) error) error {
 	in := Input{Now: c.Clock.Now(), Pruner: pruner, RegistryRemoved: removed, Err: applyErr, FailingSince: c.failingSince}
 	var err error
 	if in.CronJob, err = c.cronJob(ctx); err != nil {
@@ -320,7 +325,7 @@ func (c *Controller) report(ctx context.Context, pruner *registryv1.ImagePruner,
 	}
 	next := pruner.DeepCopy()
 	next.Status = status
-	if _, err := c.Pruners.UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: registryv1.OperatorName}); err != nil {
+	if err := write(ctx, next); err != nil {
 		return fmt.Errorf("write status of ImagePruner %s: %w", pruner.Name, err)
 	}
 	return nil
