@@ -17,7 +17,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+const layer = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 // patientClock never makes a test wait and notes how long it would have.
 type patientClock struct {
@@ -164,13 +164,13 @@ func TestAnswersToDeletions(t *testing.T) {
 					continue
 				}
 				before := len(registry.seen())
-				outcome, err := send(t.Context(), "team-a/demo", digest)
+				outcome, err := send(t.Context(), "team-a/demo", layer)
 				seen := registry.seen()[before:]
 				if outcome != test.want || len(seen) != test.requests || (err != nil) != (test.want != Done) {
 					t.Fatalf("%s: outcome %d, error %v, requests %v; want %d and %d requests", name, outcome, err, seen, test.want, test.requests)
 				}
 				for _, got := range seen {
-					if got != "DELETE /v2/team-a/demo/"+name+"/"+digest+"?onlyunreferenced=true" {
+					if got != "DELETE /v2/team-a/demo/"+name+"/"+layer+"?onlyunreferenced=true" {
 						t.Errorf("request %s", got)
 					}
 				}
@@ -186,7 +186,7 @@ func TestAnswersToDeletions(t *testing.T) {
 			}
 			before := len(registry.seen())
 			var stopped *StoppedError
-			if outcome, err := client.DeleteBlob(t.Context(), "team-a/demo", digest); outcome != Failed || !errors.As(err, &stopped) || len(registry.seen()) != before {
+			if outcome, err := client.DeleteBlob(t.Context(), "team-a/demo", layer); outcome != Failed || !errors.As(err, &stopped) || len(registry.seen()) != before {
 				t.Errorf("afterwards: outcome %d, error %v, requests %v", outcome, err, registry.seen()[before:])
 			}
 		})
@@ -207,7 +207,7 @@ func TestTokenOfTheMoment(t *testing.T) {
 	client := newClient(t, registry.URL, nil)
 	for i, next := range []string{"Bearer token-0", "Bearer token-1", "Bearer token-1"} {
 		valid = next
-		if outcome, err := client.DeleteBlob(t.Context(), "a/b", digest); outcome != Done {
+		if outcome, err := client.DeleteBlob(t.Context(), "a/b", layer); outcome != Done {
 			t.Errorf("request %d: %v", i, err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestTokenOfTheMoment(t *testing.T) {
 	}
 	broken := newClient(t, registry.URL, func(o *Options) { o.Tokens = &tokens{err: errors.New("the file is gone")} })
 	before := len(registry.seen())
-	if _, err := broken.DeleteBlob(t.Context(), "a/b", digest); err == nil || broken.Stopped() == nil || len(registry.seen()) != before {
+	if _, err := broken.DeleteBlob(t.Context(), "a/b", layer); err == nil || broken.Stopped() == nil || len(registry.seen()) != before {
 		t.Errorf("without a token: error %v, requests %v", err, registry.seen()[before:])
 	}
 }
@@ -256,7 +256,7 @@ func TestWaits(t *testing.T) {
 			})
 			clock := newClock()
 			client := newClient(t, registry.URL, func(o *Options) { o.Clock = clock })
-			if outcome, err := client.DeleteBlob(t.Context(), "a/b", digest); outcome != Done {
+			if outcome, err := client.DeleteBlob(t.Context(), "a/b", layer); outcome != Done {
 				t.Fatal(err)
 			}
 			if waits := clock.waited(); len(waits) != 1 || waits[0] < test.min || waits[0] > test.max {
@@ -267,7 +267,7 @@ func TestWaits(t *testing.T) {
 	registry := newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) })
 	clock := newClock()
 	client := newClient(t, registry.URL, func(o *Options) { o.Clock = clock })
-	_, _ = client.DeleteBlob(t.Context(), "a/b", digest)
+	_, _ = client.DeleteBlob(t.Context(), "a/b", layer)
 	waits := clock.waited()
 	for i, full := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second} {
 		if len(waits) != 3 || waits[i] < full/2 || waits[i] > full {
@@ -283,21 +283,21 @@ func TestCircuitBreaker(t *testing.T) {
 	registry := newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) })
 	client := newClient(t, registry.URL, nil)
 	for i := range 19 {
-		if _, err := client.DeleteBlob(t.Context(), "a/b", digest); err == nil || client.Stopped() != nil {
+		if _, err := client.DeleteBlob(t.Context(), "a/b", layer); err == nil || client.Stopped() != nil {
 			t.Fatalf("failure %d: error %v, stopped %v", i+1, err, client.Stopped())
 		}
 	}
 	status = 405
-	_, _ = client.DeleteBlob(t.Context(), "a/b", digest)
+	_, _ = client.DeleteBlob(t.Context(), "a/b", layer)
 	status = 500
 	for range 20 {
 		if client.Stopped() != nil {
 			t.Fatal("stopped too early: an answer in between begins the count anew")
 		}
-		_, _ = client.DeleteBlob(t.Context(), "a/b", digest)
+		_, _ = client.DeleteBlob(t.Context(), "a/b", layer)
 	}
 	before := len(registry.seen())
-	if _, err := client.DeleteBlob(t.Context(), "a/b", digest); err == nil || !strings.Contains(err.Error(), "20 requests in a row failed") || len(registry.seen()) != before {
+	if _, err := client.DeleteBlob(t.Context(), "a/b", layer); err == nil || !strings.Contains(err.Error(), "20 requests in a row failed") || len(registry.seen()) != before {
 		t.Errorf("error %v, %d requests more", err, len(registry.seen())-before)
 	}
 }
@@ -306,11 +306,11 @@ func TestCircuitBreaker(t *testing.T) {
 func TestTroubleOfTheNetwork(t *testing.T) {
 	registry := newFake(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	client := newClient(t, registry.URL, nil)
-	if outcome, err := client.DeleteBlob(t.Context(), "a/b", digest); outcome != Failed || err == nil || len(registry.seen()) < 4 {
+	if outcome, err := client.DeleteBlob(t.Context(), "a/b", layer); outcome != Failed || err == nil || len(registry.seen()) < 4 {
 		t.Errorf("outcome %d, error %v, %d requests", outcome, err, len(registry.seen()))
 	}
 	registry.Close()
-	if outcome, err := client.DeleteBlob(t.Context(), "a/b", digest); outcome != Failed || err == nil {
+	if outcome, err := client.DeleteBlob(t.Context(), "a/b", layer); outcome != Failed || err == nil {
 		t.Errorf("outcome %d, error %v", outcome, err)
 	}
 }
@@ -323,7 +323,7 @@ func TestInterruptionLetsARequestEnd(t *testing.T) {
 		w.WriteHeader(202)
 	})
 	client := newClient(t, registry.URL, nil)
-	if outcome, err := client.DeleteBlob(ctx, "a/b", digest); outcome != Done {
+	if outcome, err := client.DeleteBlob(ctx, "a/b", layer); outcome != Done {
 		t.Errorf("outcome %d, error %v", outcome, err)
 	}
 }
@@ -350,7 +350,7 @@ func TestHostileAnswers(t *testing.T) {
 		}
 	})
 	client := newClient(t, registry.URL, nil)
-	if outcome, err := client.DeleteBlob(t.Context(), "a/b", digest); outcome != Failed || !strings.Contains(err.Error(), "400") {
+	if outcome, err := client.DeleteBlob(t.Context(), "a/b", layer); outcome != Failed || !strings.Contains(err.Error(), "400") {
 		t.Errorf("endless error: outcome %d, %v", outcome, err)
 	}
 	status = 200
@@ -361,7 +361,7 @@ func TestHostileAnswers(t *testing.T) {
 	odd := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 400, "A\nB", "line\x1b[31m\r\nanother "+strings.Repeat("é", 1000))
 	})
-	_, err := newClient(t, odd.URL, nil).DeleteBlob(t.Context(), "a/b", digest)
+	_, err := newClient(t, odd.URL, nil).DeleteBlob(t.Context(), "a/b", layer)
 	if text := err.Error(); strings.ContainsAny(text, "\r\n\x1b") || len(text) > 700 || !strings.Contains(text, "400 A B: line [31m another") {
 		t.Errorf("error %q", text)
 	}
