@@ -36,6 +36,7 @@ func TestPruner(t *testing.T) {
 		{"namespace", testNamespace},
 		{"no permission", testNoPermission},
 		{"role", testRole},
+		{"custom roots", testCustomRoots},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, e) })
 	}

@@ -37,12 +37,14 @@ type listedKind struct {
 	Origin   string `json:"origin"`
 	Reason   string `json:"reason,omitempty"`
 	Required bool   `json:"required"`
-	// Listable: the caller may list the objects of all namespaces.
+	// Listable: the caller may list the objects of all namespaces that are read.
 	Listable bool `json:"listable"`
 	// Problem says why the objects cannot be listed whatever the rights.
 	Problem string `json:"problem,omitempty"`
 
 	group, resource string
+	// namespaces are those that are read; empty means all.
+	namespaces []string
 }
 
 type listedKinds struct {
@@ -78,11 +80,11 @@ to ask for the scheduled run.`,
 			if err := opts.Validate(); err != nil {
 				return failure(exitUsage, "%w", err)
 			}
-			logging.Setup("pruner", verbosity)
 			connected, err := conn.clients(opts.QPS, opts.Burst)
 			if err != nil {
 				return err
 			}
+			logging.Setup("pruner", verbosity)
 			r := &run{Options: opts, clients: connected, clock: clock.RealClock{}, stdout: command.OutOrStdout(), stderr: command.ErrOrStderr()}
 			return r.listRoots(command.Context(), output)
 		},
@@ -122,7 +124,7 @@ func (r *run) listRoots(ctx context.Context, output string) error {
 	for _, kind := range found.Kinds {
 		listed.Kinds = append(listed.Kinds, listedKind{
 			Kind: kind.Name(), Version: kind.Version, Origin: string(kind.Origin), Reason: kind.Detail,
-			Required: kind.Required, Problem: kind.Unlistable, group: kind.Group, resource: kind.Resource,
+			Required: kind.Required, Problem: kind.Unlistable, group: kind.Group, resource: kind.Resource, namespaces: kind.Namespaces(),
 		})
 	}
 	for i := range listed.Kinds {
@@ -137,14 +139,26 @@ func (r *run) listRoots(ctx context.Context, output string) error {
 }
 
 func (r *run) mayList(ctx context.Context, kind listedKind) (bool, error) {
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Group: kind.group, Resource: kind.resource},
-	}}
-	answer, err := r.kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-	if err != nil {
-		return false, failure(exitFailed, "review of permissions: %w", err)
+	if kind.Problem != "" {
+		return false, nil
 	}
-	return kind.Problem == "" && answer.Status.Allowed, nil
+	namespaces := kind.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Group: kind.group, Resource: kind.resource, Namespace: namespace},
+		}}
+		answer, err := r.kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		if err != nil {
+			return false, failure(exitFailed, "review of permissions: %w", err)
+		}
+		if !answer.Status.Allowed {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // verdict is the exit code: a script that looks at it need not read the table. Whoever asks for the role

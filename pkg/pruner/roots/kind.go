@@ -54,6 +54,18 @@ type Selection struct {
 // Name returns "resource.group", as kubectl writes it.
 func (k Kind) Name() string { return nameOf(k.Group, k.Resource) }
 
+// Namespaces are those whose objects are read; empty means all.
+func (k Kind) Namespaces() []string {
+	var all []string
+	for _, selection := range k.Selections {
+		if len(selection.Namespaces) == 0 {
+			return nil
+		}
+		all = append(all, selection.Namespaces...)
+	}
+	return all
+}
+
 // GVR returns the resource to read.
 func (k Kind) GVR() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: k.Group, Version: k.Version, Resource: k.Resource}

@@ -157,7 +157,9 @@ func (s Source) read(ctx context.Context, snap *Snapshot, feeds []*feed) error {
 	for kind, count := range counts {
 		snap.Roots[kind] = count
 	}
-	snap.Skipped = skipped
+	if len(skipped) > 0 {
+		snap.Skipped = skipped
+	}
 	return nil
 }
 

@@ -62,7 +62,8 @@ func (s Source) Watch(ctx context.Context, snap *Snapshot) *Watches {
 	}
 	for _, f := range snap.feeds {
 		if f.watch != nil {
-			w.done.Go(func() { w.follow(ctx, f) })
+			version := f.version
+			w.done.Go(func() { w.follow(ctx, f, version) })
 		}
 	}
 	return w
@@ -74,23 +75,21 @@ func (w *Watches) Stop() {
 	w.done.Wait()
 }
 
-// Settle brings the references up to date where that takes a list, before images go: it reads the kinds
-// again that cannot be watched, and waits for the others.
+// Settle brings the references up to date before images go: it reads the kinds again that cannot be
+// watched, or whose watch is interrupted just now.
 func (w *Watches) Settle(ctx context.Context) error {
 	w.mu.Lock()
 	var feeds []*feed
 	for _, f := range w.snap.feeds {
-		if w.states[f] == unwatched {
+		if w.states[f] != following {
 			feeds = append(feeds, f)
 		}
 	}
 	w.mu.Unlock()
-	if len(feeds) > 0 {
-		if err := w.source.read(ctx, w.snap, feeds); err != nil {
-			return err
-		}
+	if len(feeds) == 0 {
+		return nil
 	}
-	return w.Current(ctx)
+	return w.source.read(ctx, w.snap, feeds)
 }
 
 // Current returns when no watch is behind. It is asked before each change, waits up to a minute, and then
@@ -134,8 +133,8 @@ func (w *Watches) mark(f *feed, now state) {
 
 // follow keeps one feed current. A watch that ends in order goes on where it was; one that breaks, or whose
 // version is forgotten, makes the whole list be read again.
-func (w *Watches) follow(ctx context.Context, f *feed) {
-	version, delay := f.version, firstWatchDelay
+func (w *Watches) follow(ctx context.Context, f *feed, version string) {
+	delay := firstWatchDelay
 	for ctx.Err() == nil {
 		events, err := f.watch(ctx, metav1.ListOptions{
 			ResourceVersion: version, AllowWatchBookmarks: true, TimeoutSeconds: ptr.To[int64](watchSeconds),

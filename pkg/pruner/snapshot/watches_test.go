@@ -106,6 +106,9 @@ func TestWhatAppearsDuringTheRunCounts(t *testing.T) {
 	kube, source, snap := watched(t, w, widgetKind())
 	watches := source.Watch(t.Context(), snap)
 	defer watches.Stop()
+	if err := watches.Current(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := watches.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +153,10 @@ func TestBrokenWatchesListAgain(t *testing.T) {
 	defer cancel()
 	if err := watches.Current(soon); err == nil || !strings.Contains(err.Error(), "widgets.example.com") {
 		t.Errorf("a decision is made without the watch: %v", err)
+	}
+	before := w.lists.Load()
+	if err := watches.Settle(t.Context()); err != nil || w.lists.Load() == before {
+		t.Errorf("before images go nothing was read again: %v", err)
 	}
 	second := watch.NewFake()
 	w.watches <- second
