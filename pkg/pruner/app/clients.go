@@ -1,6 +1,8 @@
 package app
 
 import (
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -51,12 +53,14 @@ type clients struct {
 	objects  snapshot.Objects
 }
 
+// clients connects. It comes before the log is set up: at high verbosity the library tells where the
+// kubeconfig lies, which nobody needs to know who reads the log.
 func (c *connection) clients(qps float32, burst int) (clients, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &c.overrides).ClientConfig()
 	if err != nil {
-		return clients{}, failure(exitUsage, "--kubeconfig: %w", err)
+		return clients{}, failure(exitUsage, "--kubeconfig: %s", withoutDirectories(err, rules))
 	}
 	config.QPS, config.Burst, config.Timeout = qps, burst, c.timeout
 	config.UserAgent = version.UserAgent(userAgent)
@@ -94,4 +98,15 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 		kube: kube, image: image, dates: dates, warnings: warnings, config: plain,
 		watching: watching, api: api, objects: custom,
 	}, nil
+}
+
+// withoutDirectories names kubeconfig files in an error without saying where they lie.
+func withoutDirectories(err error, rules *clientcmd.ClientConfigLoadingRules) string {
+	text := err.Error()
+	for _, file := range append([]string{rules.ExplicitPath}, rules.Precedence...) {
+		if file != "" {
+			text = strings.ReplaceAll(text, file, filepath.Base(file))
+		}
+	}
+	return text
 }

@@ -43,7 +43,7 @@ The flags of "pruner images" mean the same here, so that one asks about the run 
 	}
 	flags := command.Flags()
 	r.addFlags(flags, true, "all", "keep-tag-revisions", "keep-younger-than", "prune-over-size-limit", "ignore-invalid-refs",
-		"namespace", "whitelist", "match-hosts", "registry-host", "ignore-inactive-replicasets", "config-map", "chunk-size", "qps", "burst")
+		"exclude-root-kind", "namespace", "whitelist", "match-hosts", "registry-host", "ignore-inactive-replicasets", "config-map", "chunk-size", "qps", "burst")
 	flags.StringVarP(&r.output, "output", "o", "text", "text, json or yaml")
 	flags.BoolVar(&follow, "image-pruner", false, "take the settings of ImagePruner cluster, as scheduled runs do, where none are given")
 	return command

@@ -41,12 +41,12 @@ registry makes a dry run, and what it found is printed.`,
 			if err := opts.Validate(); err != nil {
 				return failure(exitUsage, "%w", err)
 			}
-			logging.Setup("pruner", verbosity)
 			defaults := options.Defaults()
 			connected, err := conn.clients(defaults.QPS, defaults.Burst)
 			if err != nil {
 				return err
 			}
+			logging.Setup("pruner", verbosity)
 			g := &gcRun{
 				GC: opts, clients: connected, clock: clock.RealClock{},
 				stdout: command.OutOrStdout(), stderr: command.ErrOrStderr(),

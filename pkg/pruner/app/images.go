@@ -45,11 +45,11 @@ only printed.`,
 			if err := opts.Validate(); err != nil {
 				return failure(exitUsage, "%w", err)
 			}
-			logging.Setup("pruner", verbosity)
 			connected, err := conn.clients(opts.QPS, opts.Burst)
 			if err != nil {
 				return err
 			}
+			logging.Setup("pruner", verbosity)
 			r := &run{
 				Options: opts, clients: connected, clock: clock.RealClock{},
 				stdout: command.OutOrStdout(), stderr: command.ErrOrStderr(), termination: writeTermination,

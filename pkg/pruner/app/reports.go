@@ -52,11 +52,11 @@ func (r *reporter) run(command *cobra.Command) (*run, error) {
 	if err := r.options.Validate(); err != nil {
 		return nil, failure(exitUsage, "%w", err)
 	}
-	logging.Setup("pruner", r.verbosity)
 	connected, err := r.conn.clients(r.options.QPS, r.options.Burst)
 	if err != nil {
 		return nil, err
 	}
+	logging.Setup("pruner", r.verbosity)
 	return &run{
 		Options: r.options, clients: connected, clock: clock.RealClock{},
 		stdout: command.OutOrStdout(), stderr: command.ErrOrStderr(),
@@ -105,6 +105,9 @@ func (r *run) followImagePruner(ctx context.Context, given func(flag string) boo
 		case spec.KeepYoungerThan != nil:
 			r.KeepYoungerThan = time.Duration(*spec.KeepYoungerThan)
 		}
+	}
+	if !given("exclude-root-kind") {
+		r.ExcludeRootKinds = spec.ExcludedRootKinds
 	}
 	if !given("ignore-invalid-refs") {
 		r.IgnoreInvalidRefs = spec.IgnoreInvalidImageReferences

@@ -48,7 +48,7 @@ func newReportCommand(print func(r *run, ctx context.Context, namespace, format 
 		},
 	}
 	flags := command.Flags()
-	r.addFlags(flags, false, "config-map", "match-hosts", "registry-host", "chunk-size", "qps", "burst")
+	r.addFlags(flags, false, "exclude-root-kind", "config-map", "match-hosts", "registry-host", "chunk-size", "qps", "burst")
 	flags.StringVarP(&namespace, "namespace", "n", "", "show only what the image streams of this namespace name")
 	flags.StringVarP(&r.output, "output", "o", "text", "text, wide, json or yaml")
 	return command

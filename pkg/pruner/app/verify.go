@@ -53,11 +53,11 @@ whatever was found. It takes the right to update images.image.alauda.io.`,
 			if err := v.readTrust(); err != nil {
 				return failure(exitUsage, "%w", err)
 			}
-			logging.Setup("pruner", verbosity)
 			defaults := options.Defaults()
 			if v.clients, err = conn.clients(defaults.QPS, defaults.Burst); err != nil {
 				return err
 			}
+			logging.Setup("pruner", verbosity)
 			v.manifests = v.connect
 			return v.run(command.Context())
 		},
