@@ -50,7 +50,7 @@ const (
 // Behaviour 86: two replicas on one storage, killed and started again at any moment, while
 // clients push, mount, resume, tag and delete, and collections run one after the other. After
 // each round everything that was accepted and not deleted can be pulled from both replicas,
-// and in the end nothing is stored but what clients take for granted.
+// and in the end nothing is stored but what clients take for granted. Behaviours pruner 49 and 50.
 func TestRandomWorkloadOnTwoReplicas(t *testing.T) {
 	w := newWorld(t)
 	random := rand.New(rand.NewPCG(w.seed, 1))

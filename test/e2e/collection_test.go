@@ -68,7 +68,7 @@ func prunerJob(t *testing.T, arguments ...string) string {
 	}
 }
 
-// Behaviours registry 86, and pruner 5 and 38: run in the cluster with the account, the role and the
+// Behaviour registry 86, and Behaviours pruner 5 and 38: run in the cluster with the account, the role and the
 // authority of the CronJob, the documented commands free what a deleted image leaves in the storage while
 // the registry serves, and what another image shares with it stays. The storage is made a day old, because
 // nothing young is ever collected. The test runs beside others, whose images must not suffer.

@@ -30,7 +30,7 @@ func (f *fixture) exists(t *testing.T, path string) bool {
 	return err == nil
 }
 
-// Behaviour 52: what was written or relied upon within the minimum age stays.
+// Behaviour 52, and Behaviour pruner 47: what was written or relied upon within the minimum age stays.
 func TestDeleteBlob(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -20,7 +20,7 @@ func (f *fixture) setTime(t *testing.T, path string, at time.Time) {
 	}
 }
 
-// Behaviour 85: old content is marked when it is relied upon, at most once in five minutes.
+// Behaviour 85, and Behaviour pruner 47: old content is marked when it is relied upon, at most once in five minutes.
 func TestRelyingMarks(t *testing.T) {
 	f := newFixture(t)
 	d := f.upload(t, app, "layer")
