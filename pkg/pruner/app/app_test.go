@@ -128,7 +128,7 @@ Summary: would delete 3 images, 2 tag revisions, would update 1 image streams
 
 // Behaviours 6 and 8.
 func TestConfirmedRunDoesWhatTheDryRunSaid(t *testing.T) {
-	f := newFixture(t, confirm)
+	f := newFixture(t, func(o *options.Options) { confirm(o); o.NumWorkers = 1 })
 	if code := f.code(); code != 0 {
 		t.Fatalf("exit %d: %s", code, f.errors.String())
 	}
