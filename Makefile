@@ -171,6 +171,10 @@ bench-idle: ## what the product costs while nobody uses it
 bench-pullsecrets: devcluster-binaries ## managed pull secrets of 10,000 ServiceAccounts, half an hour; BENCH=-rotate adds a rotation of the signing key
 	@$(GO) run ./test/bench/pullsecrets $(BENCH)
 
+.PHONY: bench-pruner
+bench-pruner: ## what planning a prune costs on clusters of up to 200,000 images: make bench-pruner BENCH='-images 10000'
+	@$(GO) run ./test/bench/pruner $(BENCH)
+
 .PHONY: clean
 clean: down ## remove everything that was made
 	rm -rf $(OUTPUT)
