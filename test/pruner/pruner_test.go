@@ -35,6 +35,8 @@ func TestPruner(t *testing.T) {
 		{"two runs", testTwoRuns},
 		{"namespace", testNamespace},
 		{"no permission", testNoPermission},
+		{"reports", testReports},
+		{"over-size", testOverSize},
 		{"role", testRole},
 		{"custom roots", testCustomRoots},
 	} {

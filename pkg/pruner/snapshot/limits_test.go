@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/clock"
 
+	imagev1 "image.alauda.io/api/image/v1"
 	imagefake "image.alauda.io/client-go/clientset/versioned/fake"
 )
 
@@ -49,5 +51,21 @@ func TestLimitsAreReadInOverSizeModeOnly(t *testing.T) {
 		if got := fmt.Sprint(snap.Limits); got != want || asked != overSize {
 			t.Errorf("over-size %t: limits %s, asked %t, want %s", overSize, got, asked, want)
 		}
+	}
+}
+
+// Behaviour 44.
+func TestTheLargerSizeCounts(t *testing.T) {
+	layers := []imagev1.ImageLayer{{Name: "a", LayerSize: 5}, {Name: "a", LayerSize: 5}, {Name: "b", LayerSize: 6}, {Name: "c", LayerSize: -1}}
+	for raw, want := range map[string]int64{"": 11, `{"Size":10}`: 11, `{"Size":12}`: 12, "[": 11} {
+		image := &imagev1.Image{DockerImageLayers: layers}
+		image.DockerImageMetadata.Raw = []byte(raw)
+		if got := ImageOf(image).Size; got != want {
+			t.Errorf("metadata %q: size %d, want %d", raw, got, want)
+		}
+	}
+	huge := &imagev1.Image{DockerImageLayers: []imagev1.ImageLayer{{Name: "a", LayerSize: math.MaxInt64}, {Name: "b", LayerSize: 1}}}
+	if got := ImageOf(huge).Size; got != math.MaxInt64 {
+		t.Errorf("size %d of layers that are too large to add", got)
 	}
 }

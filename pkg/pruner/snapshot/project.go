@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -75,13 +76,31 @@ func ImageOf(image *imagev1.Image) Image {
 		projected.Children = append(projected.Children, child.Digest)
 	}
 	metadata, err := decodeMetadata(image.DockerImageMetadata.Raw)
-	projected.Size = metadata.Size
+	// What is larger counts, as when the image was pushed: metadata may have come from somewhere else.
+	projected.Size = max(metadata.Size, layersSize(image))
 	hasConfig := notes[imagev1.ImageConfigDigestAnnotation] != "" || metadata.ID != ""
 	empty := len(image.DockerImageLayers) == 0 && !hasConfig && len(projected.Children) == 0 &&
 		notes[imagev1.ImageManifestBlobStoredAnnotation] != "true"
 	_, digestErr := digest.Parse(image.Name)
 	projected.Incomplete = err != nil || empty || digestErr != nil
 	return projected
+}
+
+// layersSize is the size of the distinct layers; it stops at the largest number.
+func layersSize(image *imagev1.Image) int64 {
+	total := int64(0)
+	counted := make(map[string]bool, len(image.DockerImageLayers))
+	for _, layer := range image.DockerImageLayers {
+		if counted[layer.Name] || layer.LayerSize <= 0 {
+			continue
+		}
+		counted[layer.Name] = true
+		if total > math.MaxInt64-layer.LayerSize {
+			return math.MaxInt64
+		}
+		total += layer.LayerSize
+	}
+	return total
 }
 
 type metadata struct {
