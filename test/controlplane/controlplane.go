@@ -17,9 +17,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,13 +189,27 @@ func repositoryRoot() (string, error) {
 	}
 }
 
-// freePort asks the kernel for a loopback port that nobody listens on.
+// The range of ports lies below those from which Linux takes the ports of outgoing connections: nothing gets in
+// between the choice of a port and its use, or takes it while its program is started again.
+const firstPort, lastPort = 20000, 31999
+
+// givenPorts are those that this process has handed out; control planes start side by side.
+var givenPorts sync.Map
+
+// freePort finds a loopback port that nobody listens on.
 func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var last error
+	for range 100 {
+		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			last = err
+			continue
+		}
+		return port, listener.Close()
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
+	return "", fmt.Errorf("no free port from %d to %d: %w", firstPort, lastPort, last)
 }
