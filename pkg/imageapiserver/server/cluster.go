@@ -8,6 +8,7 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -25,6 +26,8 @@ const (
 	// recordsTimeout is how long the operator may take to install the record kinds.
 	recordsTimeout  = 30 * time.Second
 	recordsInterval = 500 * time.Millisecond
+	// rightsTimeout is how long the own RoleBindings may take to be known to kube-apiserver.
+	rightsTimeout = 20 * time.Second
 )
 
 // minimumKubernetes is the oldest supported kube-apiserver.
@@ -47,14 +50,37 @@ func checkCluster(ctx context.Context, client kubernetes.Interface) error {
 	if served.LessThan(minimumKubernetes) {
 		return fmt.Errorf("kube-apiserver has version %s, at least %s is needed", info.GitVersion, minimumKubernetes)
 	}
-	config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "extension-apiserver-authentication", metav1.GetOptions{})
+	config, err := authenticationConfiguration(ctx, client, rightsTimeout)
 	if err != nil {
-		return fmt.Errorf("ConfigMap kube-system/extension-apiserver-authentication: %w", err)
+		return err
 	}
 	if config.Data["requestheader-client-ca-file"] == "" {
 		return ErrAggregationDisabled
 	}
 	return nil
+}
+
+// authenticationConfiguration reads what aggregated servers need to know of kube-apiserver. A refusal is waited
+// for: RoleBindings take effect a moment after they were made, and the server starts at the same time as its own.
+func authenticationConfiguration(ctx context.Context, client kubernetes.Interface, patience time.Duration) (*corev1.ConfigMap, error) {
+	var config *corev1.ConfigMap
+	var refusal error
+	err := wait.PollUntilContextTimeout(ctx, recordsInterval, patience, true, func(ctx context.Context) (bool, error) {
+		var err error
+		config, err = client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "extension-apiserver-authentication", metav1.GetOptions{})
+		if apierrors.IsForbidden(err) {
+			refusal = err
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if wait.Interrupted(err) && refusal != nil {
+		err = refusal
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ConfigMap kube-system/extension-apiserver-authentication: %w", err)
+	}
+	return config, nil
 }
 
 // unavailablePlugins names the admission plugins whose objects this cluster does not serve. Their

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
@@ -57,6 +59,26 @@ func TestUnfitClustersAreRefused(t *testing.T) {
 	}
 	if err := checkCluster(t.Context(), cluster(t, "v1.36.3", nil)); err == nil || !strings.Contains(err.Error(), "extension-apiserver-authentication") {
 		t.Errorf("a cluster without the ConfigMap: %v, want an error that names it", err)
+	}
+}
+
+// A server that starts together with its RoleBinding waits until it counts, and says in the end what it may not read.
+func TestRightsThatComeLateAreWaitedFor(t *testing.T) {
+	client := cluster(t, "v1.36.3", nil, authenticationConfig(map[string]string{"requestheader-client-ca-file": "PEM"}))
+	refusals := 1
+	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		refusals--
+		if refusals < 0 {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewForbidden(corev1.Resource("configmaps"), "extension-apiserver-authentication", errors.New("not bound yet"))
+	})
+	if err := checkCluster(t.Context(), client); err != nil {
+		t.Errorf("a right that came late: %v", err)
+	}
+	refusals = 1000
+	if _, err := authenticationConfiguration(t.Context(), client, time.Millisecond); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ConfigMap kube-system/extension-apiserver-authentication") {
+		t.Errorf("a right that never came: %v", err)
 	}
 }
 
