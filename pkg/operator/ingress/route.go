@@ -10,6 +10,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 )
 
 // Route is one Ingress as Config asks for it.
@@ -143,9 +144,10 @@ func Hosts(routes []Route) []string {
 	return append(first, rest...)
 }
 
-// Owned says whether the operator made the Ingress.
+// Owned says whether the operator made the Ingress. The annotation alone does not: whoever copies an Ingress copies
+// it, too, and would get a certificate for his host, and the pull tokens of all namespaces would be meant for it.
 func Owned(live *networkingv1.Ingress) bool {
-	return live.Annotations[registryv1.OwnedAnnotation] == "true"
+	return apply.WroteMark(live, registryv1.OperatorName, registryv1.OwnedAnnotation)
 }
 
 // Existing are the routes that the operator's own Ingresses stand for, whatever Config says.

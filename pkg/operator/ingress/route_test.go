@@ -28,8 +28,37 @@ func live(name, host string, own bool) *networkingv1.Ingress {
 	object.Spec.TLS = []networkingv1.IngressTLS{{Hosts: []string{host}, SecretName: SecretName(name)}}
 	if own {
 		object.Annotations[registryv1.OwnedAnnotation] = "true"
+		object.ManagedFields = markedBy(registryv1.OperatorName)
 	}
 	return object
+}
+
+// markedBy says that a manager wrote the mark of ownership.
+func markedBy(manager string) []metav1.ManagedFieldsEntry {
+	return []metav1.ManagedFieldsEntry{{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1",
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:` + registryv1.OwnedAnnotation + `":{}}}}`),
+	}}
+}
+
+// Behaviour 56. Who copies an Ingress of the operator under another name, or under one that Config asks for, copies
+// its mark. His host must not become one of the registry, and his Ingress is neither taken over nor deleted.
+func TestACopiedMarkMakesNoRoute(t *testing.T) {
+	in := input(func(spec *registryv1.ConfigSpec) {
+		spec.Routes = []registryv1.RouteSpec{{Name: "asked", Hostname: "asked.example.com"}}
+	})
+	for _, name := range []string{"asked", "copy"} {
+		copied := live(name, "evil.example.com", true)
+		copied.ManagedFields = markedBy("kubectl-client-side-apply")
+		in.Live[name] = copied
+	}
+	plan := Decide(in)
+	if len(plan.Routes) > 0 || len(plan.Obsolete) > 0 || !strings.Contains(messages(plan), "was not made by the operator") {
+		t.Errorf("routes %+v, obsolete %q, problems %q", plan.Routes, plan.Obsolete, messages(plan))
+	}
+	if routes := Existing([]*networkingv1.Ingress{in.Live["copy"], in.Live["asked"]}); len(routes) > 0 {
+		t.Errorf("routes by copies: %+v", routes)
+	}
 }
 
 func messages(plan Plan) string {

@@ -46,7 +46,9 @@ func TestRefusedHostsAreNotGivenOut(t *testing.T) {
 
 	// An Ingress that was taken once leads here, whatever is said of its changes.
 	config.Generation = 2
-	taken := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "b", Annotations: map[string]string{registryv1.OwnedAnnotation: "true"}}}
+	taken := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "b", Annotations: map[string]string{registryv1.OwnedAnnotation: "true"},
+		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: registryv1.OperatorName, FieldsType: "FieldsV1",
+			FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:` + registryv1.OwnedAnnotation + `":{}}}}`)}}}}
 	taken.Spec.Rules = []networkingv1.IngressRule{{Host: "b.test"}}
 	if err := f.Namespaced.Networking().V1().Ingresses().Informer().GetIndexer().Add(taken); err != nil {
 		t.Fatal(err)
