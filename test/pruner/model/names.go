@@ -49,6 +49,9 @@ func read(text string) (n name, says, valid bool) {
 		return n, false, false
 	}
 	n = name{host: match[1], hosted: match[1] != "", components: strings.Split(match[2], "/"), tag: match[3], digest: match[4]}
+	if n.host == "docker.io" && len(n.components) == 1 {
+		n.components = []string{"library", n.components[0]} // which is what Docker Hub means by it
+	}
 	if n.host == "" {
 		n.host = "docker.io"
 	}
