@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +39,7 @@ func newSecret(account *corev1.ServiceAccount) *corev1.Secret {
 			Labels:      commonLabels(),
 			Annotations: map[string]string{accountAnnotation: account.Name},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID,
+				APIVersion: "v1", Kind: accountKind, Name: account.Name, UID: account.UID,
 			}},
 		},
 		Type: corev1.SecretTypeDockerConfigJson,
@@ -160,46 +158,4 @@ func referencesPatch(account *corev1.ServiceAccount, references []corev1.LocalOb
 		},
 		"imagePullSecrets": references,
 	})
-}
-
-// forgetCredential is the cache transform of Secrets: the credential is replaced by its hash, so that no token
-// stays in memory, and what others noted on the Secret is dropped.
-func forgetCredential(obj any) (any, error) {
-	secret, ok := obj.(*corev1.Secret)
-	if !ok {
-		return obj, nil
-	}
-	secret.ManagedFields = nil
-	secret.StringData = nil
-	secret.Labels = map[string]string{ManagedLabel: secret.Labels[ManagedLabel]}
-	maps.DeleteFunc(secret.Annotations, func(name, _ string) bool { return !slices.Contains(ownAnnotations, name) })
-	data, fresh := secret.Data[corev1.DockerConfigJsonKey]
-	switch kept, again := secret.Data[cachedHashKey]; {
-	case fresh:
-		secret.Data = map[string][]byte{cachedHashKey: []byte(sha256Hex(data))}
-	case again && len(kept) == hashLength: // a transform may run twice
-		secret.Data = map[string][]byte{cachedHashKey: kept}
-	default:
-		secret.Data = nil
-	}
-	return secret, nil
-}
-
-// trimAccount is the cache transform of ServiceAccounts.
-func trimAccount(obj any) (any, error) {
-	account, ok := obj.(*corev1.ServiceAccount)
-	if !ok {
-		return obj, nil
-	}
-	account.ManagedFields = nil
-	account.Labels = nil
-	account.Secrets = nil
-	account.OwnerReferences = nil
-	account.Finalizers = nil
-	if value, ok := account.Annotations[InjectAnnotation]; ok {
-		account.Annotations = map[string]string{InjectAnnotation: value}
-	} else {
-		account.Annotations = nil
-	}
-	return account, nil
 }

@@ -68,10 +68,11 @@ func Decide(in Input) Plan {
 func decideRemove(in Input) Plan {
 	name := SecretName(in.Account.Name)
 	plan := Plan{Discard: slices.Clone(in.Orphans)}
-	if in.Secret != nil {
+	foreign := in.Secret != nil && writtenByOthers(in.Secret)
+	if in.Secret != nil && !foreign {
 		plan.Discard = append(plan.Discard, in.Secret)
 	}
-	if references(in.Account, name) {
+	if references(in.Account, name) && !foreign {
 		plan.Ejected = append(plan.Ejected, name)
 		plan.CheckForeign = in.Secret == nil
 	}
@@ -90,6 +91,12 @@ func decideKeep(in Input) Plan {
 		plan.Create, plan.Refresh = true, reasonNew
 	case in.Secret.DeletionTimestamp != nil:
 		// Somebody's finalizer holds it. Its token is void, and the name is taken until it is gone.
+		return plan
+	case unusable(in.Secret, in.Account) && writtenByOthers(in.Secret):
+		// The name is taken; the attempt to create tells of it.
+		if full {
+			plan.Create, plan.Refresh = true, reasonNew
+		}
 		return plan
 	case unusable(in.Secret, in.Account):
 		plan.Delete = true
@@ -118,7 +125,7 @@ func unusable(secret *corev1.Secret, account *corev1.ServiceAccount) bool {
 // ownerOf is the first ServiceAccount that owns a Secret.
 func ownerOf(secret *corev1.Secret) (metav1.OwnerReference, bool) {
 	for _, owner := range secret.OwnerReferences {
-		if owner.Kind == "ServiceAccount" && owner.APIVersion == "v1" {
+		if owner.Kind == accountKind && owner.APIVersion == "v1" {
 			return owner, true
 		}
 	}
@@ -136,15 +143,18 @@ func refreshReason(in Input) (reason string, at time.Time) {
 		return reasonNew, time.Time{}
 	case err != nil || refreshErr != nil || !signed || cachedHash(in.Secret) != notes[dataHashAnnotation]:
 		return reasonTampered, time.Time{}
+	case writtenByOthers(in.Secret):
+		// A copy, from a backup for example: its token died with the Secret that it was bound to.
+		return reasonTampered, time.Time{}
 	case notes[hostsHashAnnotation] != in.HostsHash:
 		return reasonHosts, time.Time{}
 	case keyGone(in.Keys, id):
 		return reasonKey, time.Time{}
 	case !in.Now.Before(at):
 		return reasonExpiring, time.Time{}
-	case !in.Now.Before(expires) && at.Sub(in.Now) > minRefresh:
-		// Edited by hand. With a clock ahead of the API server's, too, a token seems to have expired at once,
-		// but its refresh is near.
+	case (!in.Now.Before(expires) || at.After(expires)) && at.Sub(in.Now) > minRefresh:
+		// Edited by hand, or noted by a clock that was ahead of the API server's and was set right since. While
+		// it is ahead a token seems to have expired at once, too, but its refresh is near.
 		return reasonTampered, time.Time{}
 	}
 	return "", at
@@ -152,7 +162,7 @@ func refreshReason(in Input) (reason string, at time.Time) {
 
 // valid tells whether the Secret of in holds a token that is good now, and its account refers to it.
 func valid(in Input) bool {
-	if in.Secret == nil || in.Secret.DeletionTimestamp != nil || unusable(in.Secret, in.Account) || !references(in.Account, in.Secret.Name) {
+	if in.Secret == nil || in.Secret.DeletionTimestamp != nil || writtenByOthers(in.Secret) || unusable(in.Secret, in.Account) || !references(in.Account, in.Secret.Name) {
 		return false
 	}
 	notes := in.Secret.Annotations

@@ -18,9 +18,11 @@ const driftEventInterval = time.Hour
 type memory struct {
 	*sync.Mutex
 	injections map[types.NamespacedName][]time.Time
-	drifted    map[types.NamespacedName]time.Time
-	conflicts  map[types.NamespacedName]types.UID
-	failing    map[types.NamespacedName]time.Time
+	// mended are the times at which a token was written.
+	mended    map[types.NamespacedName][]time.Time
+	drifted   map[types.NamespacedName]time.Time
+	conflicts map[types.NamespacedName]types.UID
+	failing   map[types.NamespacedName]time.Time
 	// arrivals are ServiceAccounts that were created while this process watched and have no credential yet.
 	arrivals map[types.NamespacedName]time.Time
 }
@@ -29,6 +31,7 @@ func newMemory() memory {
 	return memory{
 		Mutex:      &sync.Mutex{},
 		injections: map[types.NamespacedName][]time.Time{},
+		mended:     map[types.NamespacedName][]time.Time{},
 		drifted:    map[types.NamespacedName]time.Time{},
 		conflicts:  map[types.NamespacedName]types.UID{},
 		failing:    map[types.NamespacedName]time.Time{},
@@ -40,6 +43,7 @@ func (m memory) forget(key types.NamespacedName) {
 	m.Lock()
 	defer m.Unlock()
 	delete(m.injections, key)
+	delete(m.mended, key)
 	delete(m.drifted, key)
 	delete(m.conflicts, key)
 	delete(m.failing, key)
@@ -71,6 +75,20 @@ func (m memory) injected(key types.NamespacedName, now time.Time) {
 	m.Lock()
 	defer m.Unlock()
 	m.injections[key] = append(recentInjections(m.injections[key], now), now)
+}
+
+// nextMend is when a token may be written again, by the rule of nextInjection.
+func (m memory) nextMend(key types.NamespacedName, now time.Time) (time.Time, bool) {
+	m.Lock()
+	defer m.Unlock()
+	at, drifting := nextInjection(m.mended[key], now)
+	return at, drifting && at.After(now)
+}
+
+func (m memory) noteMended(key types.NamespacedName, now time.Time) {
+	m.Lock()
+	defer m.Unlock()
+	m.mended[key] = append(recentInjections(m.mended[key], now), now)
 }
 
 // drift tells whether the drift of key is to be reported now.

@@ -23,8 +23,8 @@ const (
 	keyIDAnnotation     = imageregistryv1.TokenKeyIDAnnotation
 	dataHashAnnotation  = imageregistryv1.DataHashAnnotation
 
-	// cachedHashKey replaces the credential in the cache by its hash.
-	cachedHashKey = "dockerconfigjson.sha256"
+	// accountKind is the kind of the owner of every Secret here.
+	accountKind = "ServiceAccount"
 
 	fieldManager    = imageregistryv1.OperatorName
 	registryService = imageregistryv1.RegistryName

@@ -2,6 +2,7 @@ package pullsecret
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -65,7 +66,7 @@ func (c *Controller) gather(account *corev1.ServiceAccount, s settings) (Input, 
 		return in, fmt.Errorf("find Secrets of ServiceAccount %s: %w", key, err)
 	}
 	for _, object := range objects {
-		if secret, ok := object.(*corev1.Secret); ok && secret.Name != SecretName(account.Name) {
+		if secret, ok := object.(*corev1.Secret); ok && secret.Name != SecretName(account.Name) && !writtenByOthers(secret) {
 			in.Orphans = append(in.Orphans, secret)
 		}
 	}
@@ -81,6 +82,9 @@ func (c *Controller) gather(account *corev1.ServiceAccount, s settings) (Input, 
 
 // execute carries the plan out, in the order that never shows a reference without a usable token.
 func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Plan) (time.Duration, error) {
+	if wait := c.paced(in, plan); wait > 0 {
+		return wait, nil
+	}
 	if plan.Delete {
 		// The deletion comes back as an event and the Secret is made anew.
 		return 0, c.discard(ctx, in.Secret)
@@ -105,6 +109,7 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 		if err != nil {
 			return 0, err
 		}
+		c.memory.noteMended(keyOf(in.Account), in.Now)
 		plan.RefreshAt = refreshAt
 	}
 	if plan.CheckForeign {
@@ -152,7 +157,7 @@ func (c *Controller) create(ctx context.Context, in Input) (*corev1.Secret, Plan
 	if err != nil {
 		return nil, Plan{}, fmt.Errorf("read: %w", err)
 	}
-	if live.Labels[ManagedLabel] != "true" {
+	if live.Labels[ManagedLabel] != "true" || unusable(live, in.Account) && writtenByOthers(live) {
 		if c.memory.conflict(keyOf(in.Account), live.UID) {
 			c.event(corev1.EventTypeWarning, "PullSecretNameConflict",
 				"Secret %s/%s was not made by the operator; ServiceAccount %s gets no pull secret until it is renamed or deleted",
@@ -179,13 +184,21 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 		return time.Time{}, fmt.Errorf("token request: %w", err)
 	}
 	expires := response.Status.ExpirationTimestamp.Time
-	t := token{value: response.Status.Token, expiresAt: expires, refreshAt: refreshTime(start, expires, string(secret.UID))}
+	// No token lives longer than was asked for: it only seems so to a clock that is behind the API server's.
+	end := expires
+	if latest := start.Add(time.Duration(s.tokenSeconds) * time.Second); latest.Before(end) {
+		end = latest
+	}
+	t := token{value: response.Status.Token, expiresAt: expires, refreshAt: refreshTime(start, end, string(secret.UID))}
 	patch, err := refreshPatch(secret, account.Name, t, s.hosts, s.hostsHash)
 	if err != nil {
 		return time.Time{}, err
 	}
 	c.keys.signedBy(keyID(t.value), start)
 	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch.body, metav1.PatchOptions{FieldManager: fieldManager})
+	if noRoom(err) && !writtenByOthers(secret) {
+		err = errors.Join(err, c.discard(ctx, secret)) // its deletion comes back as an event
+	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write token: %w", withhold(err, patch.data, t.value))
 	}
@@ -260,14 +273,6 @@ func (c *Controller) settled(in Input) {
 	}
 	now := c.Clock.Now()
 	c.Metrics.injected(max(now.Sub(since), now.Sub(in.Account.CreationTimestamp.Time)-time.Second))
-}
-
-func (c *Controller) driftEvent(key types.NamespacedName, account *corev1.ServiceAccount) {
-	if c.memory.drift(key, c.Clock.Now()) {
-		c.event(corev1.EventTypeWarning, "DriftConflict",
-			"somebody keeps removing %s from imagePullSecrets of ServiceAccount %s/%s; it is added once a minute",
-			SecretName(account.Name), account.Namespace, account.Name)
-	}
 }
 
 func (c *Controller) event(eventType, reason, format string, args ...any) {
