@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -12,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/informers"
 	coreinformers "k8s.io/client-go/informers/core/v1"
@@ -31,6 +31,8 @@ const (
 	controllerName = "namespace-pull"
 	configName     = imageregistryv1.SingletonName
 	syncTimeout    = 30 * time.Second
+	// reportInterval is the shortest time between two events about one namespace.
+	reportInterval = time.Hour
 )
 
 // Options are what the controller works with. Every field without a note is required.
@@ -71,9 +73,9 @@ type Controller struct {
 	queue      keyed.Queue[string]
 	loop       *keyed.Loop[string]
 
-	// mu guards reported: the RoleBindings that were complained about.
+	// mu guards reported: the namespaces whose RoleBinding was complained about, and when.
 	mu       sync.Mutex
-	reported map[types.UID]bool
+	reported map[string]time.Time
 }
 
 // New prepares the controller and registers its event handlers.
@@ -88,9 +90,10 @@ func New(o Options) (*Controller, error) {
 	c := &Controller{
 		Options: o,
 		factory: informers.NewSharedInformerFactoryWithOptions(o.Client, 0,
-			informers.WithTweakListOptions(func(list *metav1.ListOptions) { list.FieldSelector = byName })),
+			informers.WithTweakListOptions(func(list *metav1.ListOptions) { list.FieldSelector = byName }),
+			informers.WithTransform(trim)),
 		namespaces: o.Namespaces.Lister(),
-		reported:   map[types.UID]bool{},
+		reported:   map[string]time.Time{},
 		queue:      keyed.NewQueue[string](controllerName, o.Clock, nil),
 	}
 	bindings := c.factory.Rbac().V1().RoleBindings()
@@ -223,11 +226,16 @@ func ignoreNotFound(err error, doing string) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// report tells once about each RoleBinding that binds another role.
+// report tells of a RoleBinding that binds another role, once an hour at most in each namespace: its users may make
+// it anew as often as they like.
 func (c *Controller) report(in Input) {
+	now := c.Clock.Now()
 	c.mu.Lock()
-	known := c.reported[in.Binding.UID]
-	c.reported[in.Binding.UID] = true
+	maps.DeleteFunc(c.reported, func(_ string, at time.Time) bool { return now.Sub(at) >= reportInterval })
+	_, known := c.reported[in.Binding.Namespace]
+	if !known {
+		c.reported[in.Binding.Namespace] = now
+	}
 	c.mu.Unlock()
 	if known || c.Events == nil {
 		return

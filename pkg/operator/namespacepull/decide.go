@@ -5,6 +5,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 )
 
 const (
@@ -48,10 +49,36 @@ func Decide(in Input) Action {
 		return Create
 	case in.Grant && !bindsPuller(in.Binding):
 		return Report
-	case in.Revoke && in.Binding != nil && in.Binding.Annotations[ownedAnnotation] == "true":
+	case in.Revoke && in.Binding != nil && owned(in.Binding):
 		return Delete
 	}
 	return Keep
+}
+
+// owned says whether the operator made a RoleBinding, cached or live. Whoever copies one copies its annotation, too.
+func owned(binding *rbacv1.RoleBinding) bool {
+	if len(binding.ManagedFields) == 0 {
+		return binding.Annotations[ownedAnnotation] == "true"
+	}
+	return apply.WroteMark(binding, fieldManager, ownedAnnotation)
+}
+
+// trim is the cache transform: it keeps what Decide looks at, and the mark only where the operator wrote it.
+func trim(object any) (any, error) {
+	binding, ok := object.(*rbacv1.RoleBinding)
+	if !ok {
+		return object, nil
+	}
+	var notes map[string]string
+	if owned(binding) {
+		notes = map[string]string{ownedAnnotation: "true"}
+	}
+	return &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID, ResourceVersion: binding.ResourceVersion, Annotations: notes,
+		},
+		RoleRef: binding.RoleRef,
+	}, nil
 }
 
 func bindsPuller(binding *rbacv1.RoleBinding) bool {
