@@ -25,6 +25,9 @@ const (
 	// clientQPS is enough for one sync of everything without waiting.
 	clientQPS   = 100
 	clientBurst = 200
+	// guardQPS and guardBurst are enough for every scraper there is.
+	guardQPS   = 10
+	guardBurst = 20
 	// crdPatience is how long the operator waits for its own CRDs.
 	crdPatience = 2 * time.Minute
 )
@@ -59,7 +62,7 @@ func RunWith(ctx context.Context, o Options, config *rest.Config, setVerbosity f
 	if err != nil {
 		return err
 	}
-	guard, err := serve.NewGuard(kube)
+	guard, err := newGuard(config)
 	if err != nil {
 		return err
 	}
@@ -81,6 +84,18 @@ func RunWith(ctx context.Context, o Options, config *rest.Config, setVerbosity f
 		err = cause
 	}
 	return err
+}
+
+// newGuard asks with a client of its own: whoever reaches the metrics can make it ask with tokens that he invents,
+// and must not use up the requests of the controllers and of the lease.
+func newGuard(config *rest.Config) (serve.Guard, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst, config.RateLimiter = guardQPS, guardBurst, nil
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return serve.Guard{}, fmt.Errorf("client of the metrics: %w", err)
+	}
+	return serve.NewGuard(kube)
 }
 
 // waitForCRDs waits until both kinds are served: without them nothing can be asked for.
