@@ -98,6 +98,24 @@ func TestOperatorHoldsWhatItGrants(t *testing.T) {
 	}
 }
 
+// Behaviour 83. All parts have their lease in one namespace. The registry, which everybody talks to, must not be able
+// to take away the operator's.
+func TestNoOperandMayChangeTheLeaseOfAnother(t *testing.T) {
+	own := map[string]string{"image-registry": "image-registry-gc", "image-api-server": "image-api-server-controllers"}
+	for _, granted := range readRBAC(t, "operands", "Role", "ClusterRole") {
+		for _, rule := range granted.Rules {
+			for _, single := range split(rule) {
+				if !slices.Contains(single.Resources, "leases") || single.Verbs[0] == "create" {
+					continue // the name of what is created cannot be demanded, and what exists cannot be created
+				}
+				if len(single.ResourceNames) == 0 || single.ResourceNames[0] != own[granted.Name] {
+					t.Errorf("%s %s in %s: %+v", granted.Kind, granted.Name, granted.file, single)
+				}
+			}
+		}
+	}
+}
+
 // Behaviour 83: every role that a binding of an operand names is one that the operator may bind.
 func TestOperatorMayBindWhatItBinds(t *testing.T) {
 	clusterWide, inNamespace := operatorRules(t)
