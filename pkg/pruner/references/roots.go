@@ -153,9 +153,13 @@ func (x *Index) addRevision(revision *appsv1.ControllerRevision) {
 	}
 	if err := json.Unmarshal(revision.Data.Raw, &data); err == nil && data.Spec.Template != nil {
 		x.addTemplate(o, "data.spec.template", data.Spec.Template)
-		return
+		if len(data.Spec.Template.Spec.Containers) > 0 {
+			return
+		}
+		// The template is one of something else, such as a virtual machine.
+	} else {
+		x.addTriggers(o)
 	}
-	x.addTriggers(o)
 	var other any
 	if err := json.Unmarshal(revision.Data.Raw, &other); err == nil {
 		base := o.value("", "")
@@ -182,10 +186,8 @@ func (x *Index) addTriggersOf(v value, text string) {
 		return
 	}
 	for _, trigger := range triggers {
-		if trigger.From.Kind == imagev1.KindImageStreamTag {
-			v.text = trigger.From.Name
-			x.addFrom(v, "", &trigger.From)
-		}
+		v.text, v.lenient = trigger.From.Name, true
+		x.addFrom(v, "", &trigger.From)
 	}
 }
 

@@ -46,11 +46,26 @@ func (x *Index) AddCustom(c Custom) {
 				s.reference(text, at)
 				continue
 			}
-			s.walk(selected, "", at)
+			s.selected(selected, at)
 		}
 	}
 	if len(c.Paths) == 0 {
 		s.walk(c.Object, "", nil)
+	}
+}
+
+// selected looks at what a path leads to that is no string: every string directly in it names an image.
+func (s scan) selected(node any, at *place) {
+	switch node := node.(type) {
+	case map[string]any:
+		for name, child := range node {
+			if text, isText := child.(string); isText && len(text) <= maxReference {
+				s.reference(text, &place{up: at, name: name})
+			}
+		}
+		s.walk(node, "", at)
+	default:
+		s.walk(node, "image", at)
 	}
 }
 
@@ -105,66 +120,6 @@ func (s scan) walk(node any, key string, at *place) {
 	case string:
 		s.text(node, key, at)
 	}
-}
-
-// Fields of objects that name an image in several strings.
-var (
-	repositoryFields = []string{"repository", "repo", "image", "newName"}
-	tagFields        = []string{"tag", "imageTag", "newTag", "version"}
-	digestFields     = []string{"digest", "sha"}
-	registryFields   = []string{"registry", "imageRegistry", "host"}
-)
-
-// pairs puts references together whose repository and tag or digest stand side by side, each in a field of
-// its own.
-func (s scan) pairs(node map[string]any, at *place) {
-	for _, field := range repositoryFields {
-		repository, _ := node[field].(string)
-		if repository == "" || len(repository) > maxReference || strings.Contains(repository, "@") {
-			continue
-		}
-		where := &place{up: at, name: field}
-		names := []string{repository}
-		for _, registry := range registryFields {
-			if registry, _ := node[registry].(string); registry != "" {
-				names = append(names, strings.TrimSuffix(registry, "/")+"/"+repository)
-			}
-		}
-		found := false
-		for _, name := range names {
-			for _, tag := range tagFields {
-				if tag := scalar(node[tag]); tag != "" {
-					s.add(name+":"+tag, where)
-					found = true
-				}
-			}
-			for _, digest := range digestFields {
-				if digest, _ := node[digest].(string); digest != "" {
-					s.add(name+"@"+digest, where)
-					found = true
-				}
-			}
-		}
-		if !found && !namesImage(field) {
-			// Which tag is meant stands somewhere else.
-			v := s.base
-			v.text, v.path = repository, where.String()
-			s.x.protectMentioned(v)
-		}
-	}
-}
-
-// scalar is a tag, which YAML may have taken for a number.
-func scalar(value any) string {
-	switch value := value.(type) {
-	case string:
-		return value
-	case float64:
-		return strconv.FormatFloat(value, 'f', -1, 64)
-	case int64:
-		return strconv.FormatInt(value, 10)
-	}
-	return ""
 }
 
 // text looks at one string.
