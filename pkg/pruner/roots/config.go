@@ -54,6 +54,9 @@ func (c *Config) Whitelisted() []*regexp.Regexp { return c.whitelist }
 // a root that is misspelled would protect nothing.
 func ParseConfig(text []byte) (*Config, error) {
 	config := &Config{}
+	if !oneDocument(string(text)) {
+		return nil, fmt.Errorf("%s: it holds several YAML documents, of which only the first would be read; put everything into one", ConfigKey)
+	}
 	if err := yaml.UnmarshalStrict(text, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", ConfigKey, err)
 	}
@@ -86,6 +89,24 @@ func ParseConfig(text []byte) (*Config, error) {
 		}
 	}
 	return config, nil
+}
+
+// mark stands before and after YAML documents.
+var mark = regexp.MustCompile(`(?m)^(---|\.\.\.)([ \t\r]|$)`)
+
+// oneDocument: nothing follows the first document. The parser would be silent about it.
+func oneDocument(text string) bool {
+	parts := mark.Split(text, -1)
+	if len(parts) > 1 && (isBlank(parts[0]) || strings.HasPrefix(parts[0], "%")) {
+		parts = parts[1:]
+	}
+	return !slices.ContainsFunc(parts[1:], func(part string) bool { return !isBlank(part) })
+}
+
+// isBlank: nothing but comments.
+func isBlank(text string) bool {
+	var content any
+	return yaml.Unmarshal([]byte(text), &content) == nil && content == nil
 }
 
 func (r *Root) validate() error {
