@@ -55,12 +55,20 @@ func (e *Executor) delete(ctx context.Context, decisions []plan.Image, outcomes 
 	}
 	done := e.counter("images", len(digests))
 	var mu sync.Mutex
-	for _, wave := range relations.Waves(digests) {
+	waves := relations.Waves(digests)
+	place := map[string]int{}
+	for i, wave := range waves {
+		for _, digest := range wave {
+			place[digest] = i
+		}
+	}
+	for i, wave := range waves {
 		var ready []string
 		for _, digest := range wave {
 			blocked := ""
 			for _, other := range relations.Before(digest) {
-				if stays(other) {
+				// In a circle, which only hand-made Images form, one has to be the first.
+				if stays(other) && place[other] < i {
 					blocked = other
 				}
 			}
