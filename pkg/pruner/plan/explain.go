@@ -40,6 +40,9 @@ func (p *Planner) ExplainStream(stream snapshot.Stream) []Explained {
 // listedFor is what signature tags of the stream are decided on.
 func (p *Planner) listedFor(stream snapshot.Stream, decisions []Revision) map[string]bool {
 	listed := map[string]bool{}
+	if !signed(&stream) {
+		return listed
+	}
 	next := 0
 	for _, tag := range stream.Tags {
 		if _, signature := signatureSubject(tag.Name); !signature {

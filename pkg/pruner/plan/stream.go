@@ -2,6 +2,7 @@ package plan
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,13 +72,16 @@ func (p *Planner) Stream(stream snapshot.Stream) []Revision {
 	key := references.Stream{Namespace: stream.Namespace, Name: stream.Name}
 	decisions := make([][]Revision, len(stream.Tags))
 	listed := map[string]bool{}
+	var ordinary, all []Revision
 	for i := range stream.Tags {
 		if _, signature := signatureSubject(stream.Tags[i].Name); !signature {
 			decisions[i] = p.tag(key, &stream.Tags[i], nil)
-			p.listKept(decisions[i], listed)
+			ordinary = append(ordinary, decisions[i]...)
 		}
 	}
-	var all []Revision
+	if signed(&stream) {
+		p.listKept(ordinary, listed)
+	}
 	for i := range stream.Tags {
 		if _, signature := signatureSubject(stream.Tags[i].Name); signature {
 			decisions[i] = p.tag(key, &stream.Tags[i], listed)
@@ -87,11 +91,27 @@ func (p *Planner) Stream(stream snapshot.Stream) []Revision {
 	return all
 }
 
+// signed tells whether a stream has tags that belong to digests.
+func signed(stream *snapshot.Stream) bool {
+	return slices.ContainsFunc(stream.Tags, func(tag snapshot.Tag) bool {
+		_, signature := signatureSubject(tag.Name)
+		return signature
+	})
+}
+
+// newerListed stands among the listed digests when there is one whose content the snapshot does not know.
+const newerListed = "newer"
+
 // listKept enters what the ordinary tags of a stream still list.
 func (p *Planner) listKept(decisions []Revision, listed map[string]bool) {
 	for _, decision := range decisions {
-		if decision.Keep {
-			p.list(decision.Digest, listed)
+		digest := decision.Digest
+		if !decision.Keep || listed[digest] {
+			continue
+		}
+		p.list(digest, listed)
+		if _, known := p.Snapshot.Images[digest]; !known && digest != "" && !listed[newerListed] {
+			listed[newerListed] = p.Lookup(digest) != Absent
 		}
 	}
 }
@@ -203,6 +223,10 @@ func (p *Planner) signature(stream references.Stream, tag *snapshot.Tag, i int, 
 	subject, _ := signatureSubject(tag.Name)
 	if listed[subject] {
 		return i > 0 || next(Verdict{Rule: RuleSubjectKept, Keep: true, Digest: subject})
+	}
+	// An index that is newer than the snapshot may contain the subject.
+	if listed[newerListed] && !next(keeps(RuleNewer)) {
+		return false
 	}
 	if p.OverSize && tag.Revisions[i].Created.After(p.cutoff()) {
 		return true
