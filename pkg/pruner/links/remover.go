@@ -147,9 +147,12 @@ func (r *Remover) gone(ctx context.Context, change Change) (manifests, blobs []s
 	}
 	needed := map[string]bool{}
 	for digest := range stay {
-		names, err := r.blobs(ctx, digest, layers)
+		names, known, err := r.blobs(ctx, digest, layers)
 		if err != nil {
 			return nil, nil, err
+		}
+		if !known && digest != "" && slices.Contains(change.Listed, digest) {
+			return nil, nil, nil // which links it needs is not known; they are left to the next collection
 		}
 		needed[digest] = true
 		for _, name := range names {
@@ -158,24 +161,27 @@ func (r *Remover) gone(ctx context.Context, change Change) (manifests, blobs []s
 	}
 	lost := map[string][]string{}
 	for _, digest := range manifests {
-		if lost[digest], err = r.blobs(ctx, digest, layers); err != nil {
+		if lost[digest], _, err = r.blobs(ctx, digest, layers); err != nil {
 			return nil, nil, err
 		}
 	}
 	return manifests, blobsGone(lost, needed), nil
 }
 
-// blobs lists the blobs of an image, from its stream or from the Image. One that does not exist has none.
-func (r *Remover) blobs(ctx context.Context, digest string, layers *imagev1.ImageStreamLayers) ([]string, error) {
-	if references, known := layers.Images[digest]; known && !references.ImageMissing {
-		return blobsIn(references), nil
+// blobs lists the blobs of an image, from its stream or from the Image. One that does not exist has none; of
+// it, and of one that is incomplete, it is not known what it consists of.
+func (r *Remover) blobs(ctx context.Context, digest string, layers *imagev1.ImageStreamLayers) (names []string, known bool, err error) {
+	if references, listed := layers.Images[digest]; listed && !references.ImageMissing {
+		names = blobsIn(references)
+		return names, len(names)+len(references.Manifests) > 0, nil
 	}
 	image, err := r.Client.ImageV1().Images().Get(ctx, digest, metav1.GetOptions{})
 	if execute.IsGone(err) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", digest, err)
+		return nil, false, fmt.Errorf("image %s: %w", digest, err)
 	}
-	return blobsOf(image), nil
+	names = blobsOf(image)
+	return names, len(names)+len(image.DockerImageManifests) > 0, nil
 }
