@@ -80,6 +80,7 @@ func (f Finder) youngest(ctx context.Context) (string, error) {
 	var reference string
 	var at time.Time
 	options := metav1.ListOptions{Limit: f.PageSize}
+	seen := map[string]bool{"": true}
 	for {
 		page, err := f.Image.ImageV1().Images().List(ctx, options)
 		if err != nil {
@@ -92,8 +93,10 @@ func (f Finder) youngest(ctx context.Context) (string, error) {
 				reference, at = image.DockerImageReference, image.CreationTimestamp.Time
 			}
 		}
-		if options.Continue = page.Continue; options.Continue == "" {
+		// A list that leads back to itself has shown everything, too.
+		if options.Continue = page.Continue; seen[options.Continue] {
 			return reference, nil
 		}
+		seen[options.Continue] = true
 	}
 }

@@ -77,6 +77,7 @@ func (p pager) whole(ctx context.Context, what string, read readFunc, restart fu
 
 func (p pager) once(ctx context.Context, what string, read readFunc) (items int, version string, err error) {
 	options := metav1.ListOptions{Limit: p.chunkSize}
+	seen := map[string]bool{}
 	for {
 		page, err := p.page(ctx, read, options)
 		if err != nil {
@@ -88,6 +89,10 @@ func (p pager) once(ctx context.Context, what string, read readFunc) (items int,
 		if page.Continue == "" {
 			return items, page.ResourceVersion, nil
 		}
+		if seen[page.Continue] {
+			return 0, "", errors.New("the API server leads back to a page that was read already")
+		}
+		seen[page.Continue] = true
 		options.Continue = page.Continue
 	}
 }

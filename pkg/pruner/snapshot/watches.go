@@ -18,7 +18,8 @@ import (
 const (
 	// watchSeconds is how long a watch is asked for; then it begins again where it was.
 	watchSeconds = 300
-	// catchUp bounds how long a decision waits for a broken watch.
+	// catchUp bounds how long decisions wait for a broken watch, counted from its break: a run of thousands
+	// of decisions must not wait for each of them.
 	catchUp         = time.Minute
 	firstWatchDelay = 500 * time.Millisecond
 	maxWatchDelay   = 30 * time.Second
@@ -46,6 +47,8 @@ type Watches struct {
 
 	mu     sync.Mutex
 	states map[*feed]state
+	// since is from when on a feed is behind.
+	since map[*feed]time.Time
 	// changed is closed and replaced with every change of states.
 	changed chan struct{}
 }
@@ -53,9 +56,9 @@ type Watches struct {
 // Watch follows every kind from the version of its list until ctx ends or Stop is called.
 func (s Source) Watch(ctx context.Context, snap *Snapshot) *Watches {
 	ctx, end := context.WithCancel(ctx)
-	w := &Watches{source: s, snap: snap, end: end, states: map[*feed]state{}, changed: make(chan struct{})}
+	w := &Watches{source: s, snap: snap, end: end, states: map[*feed]state{}, since: map[*feed]time.Time{}, changed: make(chan struct{})}
 	for _, f := range snap.feeds {
-		w.states[f] = behind
+		w.states[f], w.since[f] = behind, s.Clock.Now()
 		if f.watch == nil {
 			w.states[f] = unwatched
 		}
@@ -92,40 +95,48 @@ func (w *Watches) Settle(ctx context.Context) error {
 	return w.source.read(ctx, w.snap, feeds)
 }
 
-// Current returns when no watch is behind. It is asked before each change, waits up to a minute, and then
-// names the kind of which it is not known who uses images.
+// Current returns when no watch is behind. It is asked before each change, waits until a minute after a
+// watch broke, and then names the kind of which it is not known who uses images.
 func (w *Watches) Current(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
 	for {
-		late, changed := w.late()
+		late, since, changed := w.late()
 		if late == nil {
 			return nil
 		}
+		if w.source.Clock.Since(since) >= catchUp {
+			return interrupted(late, context.DeadlineExceeded)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the watch of %s is interrupted, so it is not known who uses images at the moment: %w", late.what, ctx.Err())
+			return interrupted(late, ctx.Err())
 		case <-changed:
 		}
 	}
 }
 
-// late returns a feed that is behind, and a channel that is closed with the next change.
-func (w *Watches) late() (*feed, <-chan struct{}) {
+func interrupted(f *feed, err error) error {
+	return fmt.Errorf("the watch of %s is interrupted, so it is not known who uses images at the moment: %w", f.what, err)
+}
+
+// late returns a feed that is behind, since when it is, and a channel that is closed with the next change.
+func (w *Watches) late() (*feed, time.Time, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := slices.IndexFunc(w.snap.feeds, func(f *feed) bool { return w.states[f] == behind })
 	if i < 0 {
-		return nil, nil
+		return nil, time.Time{}, nil
 	}
-	return w.snap.feeds[i], w.changed
+	f := w.snap.feeds[i]
+	return f, w.since[f], w.changed
 }
 
 func (w *Watches) mark(f *feed, now state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.states[f] != now {
-		w.states[f] = now
+		w.states[f], w.since[f] = now, w.source.Clock.Now()
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}
