@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -34,6 +35,8 @@ const (
 	// maxErrorBody and maxReport are how much of an answer is read.
 	maxErrorBody = 64 << 10
 	maxReport    = 4 << 20
+	// concealed stands for a token.
+	concealed = "(token)"
 )
 
 // Options say where the registry is and how to talk to it.
@@ -243,7 +246,20 @@ func (c *Client) send(ctx context.Context, r request, token string) (*answer, er
 	case int64(len(got.body)) > limit:
 		got.body = got.body[:limit]
 	}
+	got.conceal(token)
 	return got, nil
+}
+
+// conceal takes a token out of what goes into errors and reports: what answers may be no registry but
+// something that repeats what it was asked.
+func (a *answer) conceal(token string) {
+	if token == "" {
+		return
+	}
+	a.body = bytes.ReplaceAll(a.body, []byte(token), []byte(concealed))
+	if location := a.header.Get("Location"); strings.Contains(location, token) {
+		a.header.Set("Location", strings.ReplaceAll(location, token, concealed))
+	}
 }
 
 // explained says what was asked, without the URL of the client library, and adds a hint.
