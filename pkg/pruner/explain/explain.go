@@ -97,17 +97,17 @@ func names(stream snapshot.Stream, id string) bool {
 // revisions explains the places of a stream that name the image.
 func (w words) revisions(stream snapshot.Stream) []Revision {
 	var places []Revision
-	created := map[string][]snapshot.Revision{}
+	var all []snapshot.Revision
 	for _, tag := range stream.Tags {
-		created[tag.Name] = tag.Revisions
+		all = append(all, tag.Revisions...)
 	}
-	for _, explained := range w.planner.ExplainStream(stream) {
+	for i, explained := range w.planner.ExplainStream(stream) {
 		if explained.Digest != w.digest {
 			continue
 		}
 		place := Revision{
 			Namespace: stream.Namespace, Name: stream.Name, Tag: explained.Tag, Revision: explained.Index,
-			Created: metav1.NewTime(created[explained.Tag][explained.Index].Created.UTC()),
+			Created: metav1.NewTime(all[i].Created.UTC()),
 			Age:     report.Age(explained.Age), Kept: explained.Keep,
 		}
 		for _, verdict := range explained.Verdicts {
