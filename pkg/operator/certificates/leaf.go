@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/ingress"
 )
 
 // leafSpec names a serving certificate and what it is for.
@@ -71,6 +72,15 @@ func (s leafSpec) names(in Input) (names sans, known bool) {
 	return names, known
 }
 
+// generated says whether the operator made the Secret, and may renew and delete it. Of the fixed ones the annotation
+// is enough, so that a backup of them goes on; those of routes stand among Secrets of other people.
+func (s leafSpec) generated(live *corev1.Secret) bool {
+	if isRouteSecret(s.secret) {
+		return ingress.Generated(live)
+	}
+	return owned(live)
+}
+
 // Action is what is to be done with one serving Secret.
 type Action string
 
@@ -101,7 +111,7 @@ type LeafResult struct {
 func decideLeaf(in Input, spec leafSpec, ca *authority, trusted []*x509.Certificate, out *Result) LeafResult {
 	live := in.Leaves[spec.secret]
 	result := LeafResult{Name: spec.secret, Action: Keep}
-	if live != nil && !owned(live) {
+	if live != nil && !spec.generated(live) {
 		result.cert = inspectSupplied(in, spec, live, trusted, out)
 		return result
 	}

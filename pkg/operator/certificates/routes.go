@@ -41,7 +41,7 @@ func (c *Controller) routeSpecs(config *imageregistryv1.Config) ([]leafSpec, err
 	}
 	var obsolete []string
 	for _, secret := range secrets {
-		if isRouteSecret(secret.Name) && owned(secret) && !used[secret.Name] && !asksFor(config, secret.Name) {
+		if isRouteSecret(secret.Name) && ingress.Generated(secret) && !used[secret.Name] && !asksFor(config, secret.Name) {
 			obsolete = append(obsolete, secret.Name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 )
@@ -59,5 +60,42 @@ func TestASecretStaysWhileConfigAsksForItsRoute(t *testing.T) {
 	config.Spec.DefaultRoute = true
 	if !asksFor(config, "default-route-ingress-tls") || asksFor(nil, "default-route-ingress-tls") {
 		t.Error("the default route counts when it is asked for, and only then")
+	}
+}
+
+// Behaviour 44. Who copies a generated Secret to put his own certificate into it copies its annotation. What he made is
+// neither replaced nor deleted.
+func TestACopiedSecretOfARouteIsLeftAlone(t *testing.T) {
+	w := newWorld()
+	route := leafSpec{secret: "public-ingress-tls", host: "registry.example.com"}
+	w.in.Routes = []leafSpec{route}
+	w.sync(t)
+	live := w.in.Leaves[route.secret]
+	entry := metav1.ManagedFieldsEntry{Manager: fieldManager, FieldsType: "FieldsV1",
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:` + ownedAnnotation + `":{}}}}`)}
+	live.ManagedFields = []metav1.ManagedFieldsEntry{entry}
+	f := newFixture(t)
+	indexer := f.factory.Core().V1().Secrets().Informer().GetIndexer()
+	obsolete := func() bool {
+		if err := indexer.Replace([]any{live}, ""); err != nil {
+			t.Fatal(err)
+		}
+		specs, err := f.routeSpecs(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(specs) > 0
+	}
+	live.Namespace = "ns"
+	if !obsolete() {
+		t.Error("the operator's own Secret is not removed")
+	}
+	live.ManagedFields[0].Manager = "kubectl-client-side-apply"
+	if obsolete() {
+		t.Error("a copy is removed")
+	}
+	live.Data[certKey], live.Data[privateKey] = []byte("bought"), []byte("bought")
+	if written := w.sync(t); len(written) > 0 {
+		t.Errorf("written %q", written)
 	}
 }

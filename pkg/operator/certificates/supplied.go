@@ -31,15 +31,17 @@ func suppliedAuthority(in Input, out *Result) *authority {
 
 // suppliedRoots are the authorities beside supplied Secrets: clients of the bundle meet their leaves.
 func suppliedRoots(in Input, out *Result) []*x509.Certificate {
-	secrets := []*corev1.Secret{in.CASecret}
+	var supplied []*corev1.Secret
+	if in.CASecret != nil && !owned(in.CASecret) {
+		supplied = append(supplied, in.CASecret)
+	}
 	for _, spec := range in.specs() {
-		secrets = append(secrets, in.Leaves[spec.secret])
+		if live := in.Leaves[spec.secret]; live != nil && !spec.generated(live) {
+			supplied = append(supplied, live)
+		}
 	}
 	var roots []*x509.Certificate
-	for _, secret := range secrets {
-		if secret == nil || owned(secret) {
-			continue
-		}
+	for _, secret := range supplied {
 		text := secret.Data[leafCAKey]
 		if len(text) > maxSuppliedCA {
 			out.problem(imageregistryv1.ReasonInvalidServingCertificate,

@@ -8,11 +8,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/apply"
 )
 
 // Pending says whether the certificate of a route is on its way: its Secret does not exist, and the operator
 // is about to make it.
 func Pending(route Route, secret *corev1.Secret) bool { return secret == nil && route.Issued() }
+
+// Generated says whether the operator made the Secret of a route. Whoever copies one to put his own certificate into
+// it copies its annotation, too. Without any managed fields the annotation is all there is.
+func Generated(secret *corev1.Secret) bool {
+	if len(secret.ManagedFields) == 0 {
+		return secret.Annotations[registryv1.OwnedAnnotation] == "true"
+	}
+	return apply.WroteMark(secret, registryv1.OperatorName, registryv1.OwnedAnnotation)
+}
 
 // CheckSecret says what is wrong with the TLS Secret of a route; empty means nothing. What the operator issued
 // itself is its own concern: it is renewed in time, and its controller reports when it cannot.
@@ -21,7 +31,7 @@ func CheckSecret(route Route, namespace string, secret *corev1.Secret, now time.
 		return fmt.Sprintf("route %s: Secret %s does not exist in namespace %s; create it with the keys tls.crt and tls.key (%s.secretName)",
 			route.Name, route.SecretName, namespace, route.Field)
 	}
-	if secret.Annotations[registryv1.OwnedAnnotation] == "true" && route.Issued() {
+	if Generated(secret) && route.Issued() {
 		return ""
 	}
 	say := func(format string, args ...any) string {
