@@ -156,8 +156,17 @@ func (s *state) add(dir *fsroot.Dir, name string) error {
 		return nil
 	}
 	data, info, err := dir.ReadFile(name, maxFile)
-	if errors.Is(err, fsroot.ErrTooLarge) {
+	switch {
+	case errors.Is(err, fsroot.ErrTooLarge):
 		err = nil // certainly not what we wrote
+	case errors.Is(err, fs.ErrPermission):
+		// Nor is this: the agent can read what it wrote. Who may not be read here keeps what is his, and nothing
+		// waits for that.
+		err = nil
+		if name == MarkerFile {
+			s.foreign = append(s.foreign, name)
+			return nil
+		}
 	}
 	s.files[name] = content{data: data, mode: info.Mode}
 	return err
