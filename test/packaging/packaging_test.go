@@ -101,7 +101,11 @@ func TestBothInstallationsAreEqual(t *testing.T) {
 
 	for field, kind := range map[string]string{"clusterPermissions": "ClusterRole", "permissions": "Role"} {
 		var rules []any
-		for _, name := range []string{operator, operator + "-grants"} {
+		names := []string{operator}
+		if kind == "ClusterRole" {
+			names = append(names, operator+"-grants")
+		}
+		for _, name := range names {
 			rules = append(rules, entries(applied[kind+"/"+name], "rules")...)
 			seen[kind+"/"+name], seen[kind+"Binding/"+name] = true, true
 			if subjects := entries(applied[kind+"Binding/"+name], "subjects"); len(subjects) != 1 || text(subjects[0], "name") != operator {
