@@ -203,6 +203,15 @@ func difference(desired, live *unstructured.Unstructured) (string, error) {
 	return apply.Difference(desired, owned), nil
 }
 
+// made says whether the operator made an object: labels can be lost, what it has applied stays its own.
+func made(live *unstructured.Unstructured) bool {
+	if live.GetLabels()[registryv1.LabelManagedBy] == registryv1.OperatorName {
+		return true
+	}
+	owned, err := apply.Owned(live, registryv1.OperatorName)
+	return err == nil && owned != nil
+}
+
 // remove deletes the binding first: without it the policy does nothing. Only objects of the operator go.
 func (c *Controller) remove(ctx context.Context, version string) error {
 	for _, resource := range []string{bindings, policies} {
@@ -214,7 +223,7 @@ func (c *Controller) remove(ctx context.Context, version string) error {
 		if err != nil {
 			return fmt.Errorf("read %s %s: %w", resource, theKey, err)
 		}
-		if live.GetLabels()[registryv1.LabelManagedBy] != registryv1.OperatorName || live.GetDeletionTimestamp() != nil {
+		if !made(live) || live.GetDeletionTimestamp() != nil {
 			continue
 		}
 		uid := live.GetUID()
