@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -89,65 +90,106 @@ func (c *Collector) Run(ctx context.Context) (registry.Collection, error) {
 	return done, nil
 }
 
-// errAgain: the collection is to be asked for once more.
-var errAgain = errors.New("it did not come to its end twice")
+// errInterrupted: the collection is to be asked for once more.
+var errInterrupted = errors.New("it was interrupted")
 
-// collect runs one collection to its end; one that was cut off is repeated once.
-func (c *Collector) collect(ctx context.Context, dryRun bool) (registry.Collection, error) {
-	report, err := c.once(ctx, dryRun)
-	if errors.Is(err, errAgain) {
-		report, err = c.once(ctx, dryRun)
-	}
-	return report, err
+// turn is what is known while one collection is wanted.
+type turn struct {
+	dryRun bool
+	// until is when asking for a collection ends.
+	until time.Time
+	// minAge is what the registry said about our collection; empty before it did.
+	minAge string
+	// replaced: our collection ended, and its report is lost.
+	replaced bool
 }
 
-func (c *Collector) once(ctx context.Context, dryRun bool) (registry.Collection, error) {
-	id, err := c.start(ctx, dryRun)
+// collect runs one collection to its end. One that was interrupted is repeated once. One whose report was
+// replaced by that of another client is repeated for as long as that happens, and gives way each time for
+// longer, or else two clients could replace each other's reports for ever.
+func (c *Collector) collect(ctx context.Context, dryRun bool) (registry.Collection, error) {
+	t := &turn{dryRun: dryRun, until: c.Clock.Now().Add(c.Wait)}
+	yield, interruptions := firstPoll, 0
+	for {
+		report, err := c.once(ctx, t)
+		switch {
+		case errors.Is(err, errInterrupted) && interruptions == 0:
+			interruptions++
+		case errors.Is(err, registry.ErrGone) && c.Clock.Now().Before(t.until):
+			t.replaced = true
+			if err := c.sleep(ctx, yield+rand.N(yield)); err != nil {
+				return report, err
+			}
+			yield = min(2*yield, maxPoll)
+		case errors.Is(err, registry.ErrGone):
+			return report, fmt.Errorf("%w, and so it went since --wait=%s; try again when no other client collects", err, c.Wait)
+		default:
+			return report, err
+		}
+	}
+}
+
+func (c *Collector) once(ctx context.Context, t *turn) (registry.Collection, error) {
+	report, err := c.start(ctx, t)
 	if err != nil {
 		return registry.Collection{}, err
 	}
-	report, err := c.follow(ctx, id)
+	id := report.ID
+	if report.State == registry.StateRunning {
+		report, err = c.follow(ctx, id)
+	}
 	switch {
 	case errors.Is(err, registry.ErrGone):
-		return report, fmt.Errorf("collection %s: %w: %w", id, err, errAgain)
+		return report, fmt.Errorf("collection %s: %w", id, err)
 	case err != nil:
 		return report, err
-	case report.DryRun != dryRun:
+	case report.DryRun != t.dryRun:
 		return report, fmt.Errorf("collection %s: the registry reports about another kind of collection than was asked for", id)
 	case report.State == registry.StateSucceeded:
 		return report, nil
 	case strings.HasPrefix(report.Message, interrupted):
-		return report, fmt.Errorf("%w: %w", &FailedError{ID: id, Message: report.Message}, errAgain)
+		return report, fmt.Errorf("%w: %w", &FailedError{ID: id, Message: report.Message}, errInterrupted)
 	case report.Phase == registry.PhaseMetadata:
 		return report, refused("the registry says: %s", report.Message)
 	}
 	return report, &FailedError{ID: id, Message: report.Message}
 }
 
-// start asks for a collection, and for as long as others run, again when they have ended.
-func (c *Collector) start(ctx context.Context, dryRun bool) (string, error) {
-	task := registry.Task{DryRun: dryRun, AllowEmptyMetadata: c.AllowEmptyMetadata}
+// start asks for a collection, and for as long as others run, again when they have ended. It returns the
+// report of one that has just begun, or that of another which has done the same.
+func (c *Collector) start(ctx context.Context, t *turn) (registry.Collection, error) {
+	task := registry.Task{DryRun: t.dryRun, AllowEmptyMetadata: c.AllowEmptyMetadata}
 	if c.MinAge > 0 {
 		task.MinAge = c.MinAge.String()
 	}
-	until := c.Clock.Now().Add(c.Wait)
 	for {
 		report, err := c.Registry.StartCollection(ctx, task)
 		var running *registry.RunningError
 		if !errors.As(err, &running) {
-			return report.ID, err
+			t.minAge = report.MinAge
+			return report, err
 		}
-		if !c.Clock.Now().Before(until) {
-			return "", fmt.Errorf("%w since --wait=%s; try again when it has ended", err, c.Wait)
+		if !c.Clock.Now().Before(t.until) {
+			return report, fmt.Errorf("%w since --wait=%s; try again when it has ended", err, c.Wait)
 		}
-		if _, err := c.follow(ctx, running.ID); err != nil && !errors.Is(err, registry.ErrGone) {
-			return "", err
+		other, err := c.follow(ctx, running.ID)
+		if err != nil && !errors.Is(err, registry.ErrGone) {
+			return report, err
+		}
+		if err == nil && t.isDoneBy(other) {
+			return other, nil
 		}
 		// Its end may be known a moment before the next one is possible.
 		if err := c.sleep(ctx, firstPoll); err != nil {
-			return "", err
+			return report, err
 		}
 	}
+}
+
+// isDoneBy: only one collection runs at a time, so another that is met after ours was replaced began when
+// ours had ended. What is collected before ours ever began has not seen what this run deleted.
+func (t *turn) isDoneBy(other registry.Collection) bool {
+	return t.replaced && other.State == registry.StateSucceeded && other.DryRun == t.dryRun && t.minAge != "" && other.MinAge == t.minAge
 }
 
 // follow looks at a collection until it has ended.

@@ -76,6 +76,10 @@ func failed(phase, message string) func(*registry.Collection) {
 	return func(c *registry.Collection) { c.State, c.Phase, c.Message = registry.StateFailed, phase, message }
 }
 
+func age(minAge string) func(*registry.Collection) {
+	return func(c *registry.Collection) { c.MinAge = minAge }
+}
+
 const (
 	running = registry.StateRunning
 	succ    = registry.StateSucceeded
@@ -117,6 +121,30 @@ func TestCollector(t *testing.T) {
 		}, "interrupted", new(*FailedError)},
 		{"replaced once", true, append([]step{
 			{call: "start dry", report: collection("8", true, running)}, {call: "get 8", err: registry.ErrGone},
+		}, dry...), "", nil},
+		{"replaced again and again", true, append([]step{
+			{call: "start dry", report: collection("5", true, running)}, {call: "get 5", err: registry.ErrGone},
+			{call: "start dry", report: collection("6", true, running)}, {call: "get 6", err: registry.ErrGone},
+			{call: "start dry", report: collection("7", true, running)}, {call: "get 7", err: registry.ErrGone},
+		}, dry...), "", nil},
+		{"replaced by one that does the same", false, append(dry[:2:2],
+			step{call: "start real", report: collection("7", false, running, age("2h0m0s"))}, step{call: "get 7", err: registry.ErrGone},
+			step{call: "start real", err: &registry.RunningError{ID: "9"}}, step{call: "get 9", report: collection("9", false, succ, age("2h0m0s"))},
+		), "", nil},
+		{"replaced by one that left errors", false, append(dry[:2:2],
+			step{call: "start real", report: collection("7", false, running, age("2h0m0s"))}, step{call: "get 7", err: registry.ErrGone},
+			step{call: "start real", err: &registry.RunningError{ID: "9"}},
+			step{call: "get 9", report: collection("9", false, succ, age("2h0m0s"), func(c *registry.Collection) { c.Errors = []string{"disk"} })},
+		), "1 deletions failed, the first: disk", nil},
+		{"replaced by some that do less", false, append(dry[:2:2],
+			step{call: "start real", report: collection("4", false, running, age("2h0m0s"))}, step{call: "get 4", err: registry.ErrGone},
+			step{call: "start real", err: &registry.RunningError{ID: "5"}}, step{call: "get 5", report: collection("5", false, succ, age("9h0m0s"))},
+			step{call: "start real", err: &registry.RunningError{ID: "6"}}, step{call: "get 6", report: collection("6", true, succ, age("2h0m0s"))},
+			step{call: "start real", err: &registry.RunningError{ID: "7"}}, step{call: "get 7", report: collection("7", false, "", age("2h0m0s"), failed("blobs", "no space"))},
+			step{call: "start real", report: collection("8", false, running, age("2h0m0s"))}, step{call: "get 8", report: collection("8", false, succ, age("2h0m0s"))},
+		), "", nil},
+		{"one that ran before does not count", true, append([]step{
+			{call: "start dry", err: &registry.RunningError{ID: "9"}}, {call: "get 9", report: collection("9", true, succ, age("2h0m0s"))},
 		}, dry...), "", nil},
 		{"the registry refuses", true, []step{
 			{call: "start dry", report: collection("8", true, running)}, {call: "get 8", report: collection("8", true, "", failed("metadata", "the Image list is empty"))},
