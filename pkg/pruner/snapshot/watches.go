@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 )
 
@@ -20,7 +21,14 @@ const (
 	watchSeconds = 300
 	// catchUp bounds how long decisions wait for a broken watch, counted from its break: a run of thousands
 	// of decisions must not wait for each of them.
-	catchUp         = time.Minute
+	catchUp = time.Minute
+	// A new watch brings what happened since the list at once. It has been heard when the watch pauses, and on
+	// a busy cluster after a limit.
+	backlogPause = 100 * time.Millisecond
+	backlogLimit = 2 * time.Second
+	// maxShort is how many watches in a row may end before they were heard; then the kind counts as one that
+	// cannot be watched.
+	maxShort        = 5
 	firstWatchDelay = 500 * time.Millisecond
 	maxWatchDelay   = 30 * time.Second
 )
@@ -145,21 +153,23 @@ func (w *Watches) mark(f *feed, now state) {
 // follow keeps one feed current. A watch that ends in order goes on where it was; one that breaks, or whose
 // version is forgotten, makes the whole list be read again.
 func (w *Watches) follow(ctx context.Context, f *feed, version string) {
-	delay := firstWatchDelay
+	delay, short := firstWatchDelay, 0
 	for ctx.Err() == nil {
 		events, err := f.watch(ctx, metav1.ListOptions{
 			ResourceVersion: version, AllowWatchBookmarks: true, TimeoutSeconds: ptr.To[int64](watchSeconds),
 		})
 		if apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) {
-			klog.FromContext(ctx).Info("Changes cannot be followed, the kind is listed again before images are deleted", "kind", f.what, "reason", err.Error())
-			w.mark(f, unwatched)
+			w.giveUp(ctx, f, err.Error())
 			return
 		}
 		if err == nil {
-			w.mark(f, following)
-			delay = firstWatchDelay
-			if version, err = f.consume(ctx, events, version); err == nil {
+			heard := func() { w.mark(f, following); delay, short = firstWatchDelay, -1 }
+			if version, err = f.consume(ctx, w.source.Clock, events, version, heard); err == nil {
 				w.mark(f, behind)
+				if short++; short == maxShort {
+					w.giveUp(ctx, f, "its watches end at once")
+					return
+				}
 				w.rest(ctx, firstWatchDelay)
 				continue
 			}
@@ -168,6 +178,12 @@ func (w *Watches) follow(ctx context.Context, f *feed, version string) {
 		klog.FromContext(ctx).V(1).Info("A watch was interrupted, the kind is listed again", "kind", f.what, "reason", err.Error())
 		version, delay = w.again(ctx, f, delay)
 	}
+}
+
+// giveUp makes a kind one that cannot be watched.
+func (w *Watches) giveUp(ctx context.Context, f *feed, reason string) {
+	klog.FromContext(ctx).Info("Changes cannot be followed, the kind is listed again before images are deleted", "kind", f.what, "reason", reason)
+	w.mark(f, unwatched)
 }
 
 // again lists a kind until that succeeds, and returns the version from which to watch.
@@ -193,13 +209,19 @@ func (w *Watches) rest(ctx context.Context, delay time.Duration) {
 }
 
 // consume adds what a watch brings and returns the version that was reached. It returns no error when the
-// server only ended the watch.
-func (f *feed) consume(ctx context.Context, events watch.Interface, version string) (string, error) {
+// server only ended the watch. heard is called once, when what happened before the watch is known.
+func (f *feed) consume(ctx context.Context, clock clock.Clock, events watch.Interface, version string, heard func()) (string, error) {
 	defer events.Stop()
+	pause, limit := clock.After(backlogPause), clock.After(backlogLimit)
+	known := func() { pause, limit = nil, nil; heard() }
 	for {
 		select {
 		case <-ctx.Done():
 			return version, nil
+		case <-pause:
+			known()
+		case <-limit:
+			known()
 		case event, open := <-events.ResultChan():
 			if !open {
 				return version, nil
@@ -217,6 +239,9 @@ func (f *feed) consume(ctx context.Context, events watch.Interface, version stri
 				}
 			}
 			version = accessor.GetResourceVersion()
+			if pause != nil {
+				pause = clock.After(backlogPause)
+			}
 		}
 	}
 }

@@ -1,0 +1,57 @@
+package snapshot
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// held is a clock that keeps those waiting who let a new watch tell what happened before it.
+type held struct {
+	*waits
+	asked chan struct{}
+	over  chan time.Time
+}
+
+func (h held) After(d time.Duration) <-chan time.Time {
+	switch d {
+	case backlogPause:
+		h.asked <- struct{}{}
+		return h.over
+	case backlogLimit:
+		return make(chan time.Time)
+	}
+	return h.waits.After(d)
+}
+
+// Behaviour 23. A watch first brings what happened between the list and itself: nothing is decided before
+// that was heard.
+func TestNewWatchIsHeardBeforeDecisions(t *testing.T) {
+	w := &widgets{watches: make(chan watch.Interface, 1)}
+	w.watches <- watch.NewFake()
+	_, source, snap := watched(t, w, widgetKind())
+	clock := held{waits: newWaits(), asked: make(chan struct{}, 100), over: make(chan time.Time)}
+	source.Clock = clock
+	watches := source.Watch(t.Context(), snap)
+	defer watches.Stop()
+	patience := time.After(time.Minute)
+	for range snap.feeds {
+		select {
+		case <-clock.asked:
+		case <-patience:
+			t.Fatal("not every watch waits for what happened before it")
+		}
+	}
+	for _, f := range snap.feeds {
+		watches.mu.Lock()
+		if watches.states[f] != behind {
+			t.Errorf("%s counts as current", f.what)
+		}
+		watches.mu.Unlock()
+	}
+	close(clock.over)
+	if err := watches.Current(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
