@@ -1,7 +1,6 @@
 package references
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +20,8 @@ type parts struct {
 // imageRepository, baseImage; tag, imageTag, newTag, version.
 func partsOf(node map[string]any) parts {
 	var p parts
-	for _, name := range slices.Sorted(maps.Keys(node)) {
-		key, text := strings.ToLower(name), scalar(node[name])
+	for name, value := range node {
+		key, text := strings.ToLower(name), scalar(value)
 		switch {
 		case text == "" || len(text) > maxReference:
 		case namesRepository(key) || key == "name" && overrides(node):
