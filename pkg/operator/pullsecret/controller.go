@@ -26,7 +26,7 @@ import (
 
 const (
 	configName = imageregistryv1.SingletonName
-	// accountIndex finds the Secrets of a ServiceAccount by their annotation.
+	// accountIndex finds the Secrets of a ServiceAccount under other names than the managed one.
 	accountIndex = "service-account"
 	clientQPS    = 50
 	clientBurst  = 100
@@ -177,19 +177,22 @@ func (c *Controller) watch(accounts, secrets cache.SharedIndexInformer) ([]cache
 // newSecretInformer watches the labelled Secrets of all namespaces, and no other.
 func newSecretInformer(client kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
 	return coreinformers.NewFilteredSecretInformer(client, metav1.NamespaceAll, resync,
-		cache.Indexers{
-			cache.NamespaceIndex: cache.MetaNamespaceIndexFunc,
-			accountIndex:         indexByAccount,
-		},
+		cache.Indexers{accountIndex: indexByAccount},
 		func(list *metav1.ListOptions) { list.LabelSelector = ManagedLabel + "=true" })
 }
 
+// indexByAccount leaves out what is found by its name: that is one Secret of each ServiceAccount, and the index would
+// be as large as the cache.
 func indexByAccount(obj any) ([]string, error) {
 	secret, ok := obj.(*corev1.Secret)
 	if !ok {
 		return nil, nil
 	}
-	return []string{accountOf(secret).String()}, nil
+	account := accountOf(secret)
+	if secret.Name == SecretName(account.Name) {
+		return nil, nil
+	}
+	return []string{account.String()}, nil
 }
 
 // accountOf names the ServiceAccount of a Secret by its owner reference; the annotation counts when there

@@ -257,3 +257,19 @@ func TestTheLongestNameGetsACredential(t *testing.T) {
 		t.Errorf("%d tokens", f.tokens)
 	}
 }
+
+// Behaviour 70. At rest there is nothing in memory about a ServiceAccount but its two objects, and no index of what is
+// found by name.
+func TestNothingIsKeptOfAServiceAccountAtRest(t *testing.T) {
+	f := newFixture(t, account())
+	f.sync(t)
+	f.clock.Step(time.Hour)
+	f.sync(t)
+	if n := len(f.memory.injections) + len(f.memory.mended) + len(f.memory.arrivals) + len(f.memory.failing); n > 0 {
+		t.Errorf("%d entries: %+v", n, f.memory)
+	}
+	f.refresh(t)
+	if values := f.secrets.ListIndexFuncValues(accountIndex); len(values) > 0 || len(f.secrets.List()) != 1 {
+		t.Errorf("index of %q", values)
+	}
+}

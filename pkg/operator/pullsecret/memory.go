@@ -50,6 +50,20 @@ func (m memory) forget(key types.NamespacedName) {
 	delete(m.arrivals, key)
 }
 
+// tidy forgets the writes that do not count any more: most ServiceAccounts are written to once in half a day.
+func (m memory) tidy(key types.NamespacedName, now time.Time) {
+	m.Lock()
+	defer m.Unlock()
+	for _, writes := range []map[types.NamespacedName][]time.Time{m.injections, m.mended} {
+		if recentInjections(writes[key], now) == nil {
+			delete(writes, key)
+		}
+	}
+	if last, ok := m.drifted[key]; ok && now.Sub(last) >= driftEventInterval {
+		delete(m.drifted, key)
+	}
+}
+
 func (m memory) arrived(key types.NamespacedName, now time.Time) {
 	m.Lock()
 	defer m.Unlock()

@@ -42,6 +42,7 @@ func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.D
 	if err != nil {
 		return 0, err
 	}
+	c.memory.tidy(key, in.Now)
 	after, err := c.execute(ctx, in, s, Decide(in))
 	if err != nil {
 		return 0, fmt.Errorf("pull secret %s/%s: %w", key.Namespace, SecretName(key.Name), err)
@@ -66,7 +67,7 @@ func (c *Controller) gather(account *corev1.ServiceAccount, s settings) (Input, 
 		return in, fmt.Errorf("find Secrets of ServiceAccount %s: %w", key, err)
 	}
 	for _, object := range objects {
-		if secret, ok := object.(*corev1.Secret); ok && secret.Name != SecretName(account.Name) && !writtenByOthers(secret) {
+		if secret, ok := object.(*corev1.Secret); ok && !writtenByOthers(secret) {
 			in.Orphans = append(in.Orphans, secret)
 		}
 	}
