@@ -55,3 +55,36 @@ func TestNewWatchIsHeardBeforeDecisions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A kind whose watches end at once is read again before it counts as one that cannot be watched: images may
+// be on their way out already.
+func TestWatchesThatEndAtOnce(t *testing.T) {
+	w := &widgets{watches: make(chan watch.Interface, maxShort)}
+	for range maxShort {
+		ended := watch.NewFake()
+		ended.Stop()
+		w.watches <- ended
+	}
+	_, source, snap := watched(t, w, widgetKind())
+	source.Clock = held{waits: newWaits(), asked: make(chan struct{}, 100), over: make(chan time.Time)}
+	before := w.lists.Load()
+	image := using("e")
+	w.image.Store(&image)
+	watches := source.Watch(t.Context(), snap)
+	defer watches.Stop()
+	f := snap.feeds[len(snap.feeds)-1]
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		watches.mu.Lock()
+		state := watches.states[f]
+		watches.mu.Unlock()
+		if state == unwatched {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the kind is still watched")
+		}
+	}
+	if _, used := snap.Uses.AnyDigestUser(digestOf("e")); !used || w.lists.Load() == before {
+		t.Errorf("%d lists, and what they show is in use: %t", w.lists.Load()-before, used)
+	}
+}

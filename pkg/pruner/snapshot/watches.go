@@ -26,8 +26,8 @@ const (
 	// a busy cluster after a limit.
 	backlogPause = 100 * time.Millisecond
 	backlogLimit = 2 * time.Second
-	// maxShort is how many watches in a row may end before they were heard; then the kind counts as one that
-	// cannot be watched.
+	// maxShort is how many watches in a row may end before they were heard; then the kind is listed
+	// once more and counts as one that cannot be watched.
 	maxShort        = 5
 	firstWatchDelay = 500 * time.Millisecond
 	maxWatchDelay   = 30 * time.Second
@@ -167,6 +167,7 @@ func (w *Watches) follow(ctx context.Context, f *feed, version string) {
 			if version, err = f.consume(ctx, w.source.Clock, events, version, heard); err == nil {
 				w.mark(f, behind)
 				if short++; short == maxShort {
+					w.again(ctx, f, delay)
 					w.giveUp(ctx, f, "its watches end at once")
 					return
 				}
