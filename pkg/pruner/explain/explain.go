@@ -80,6 +80,7 @@ func Explain(planner *plan.Planner, text string) (*Explanation, error) {
 			e.Revisions = append(e.Revisions, words.revisions(stream)...)
 		}
 	}
+	words.listed = listed
 	words.decided = map[string]plan.Image{}
 	for _, decision := range planner.Images(listed) {
 		words.decided[decision.Digest] = decision
@@ -162,12 +163,39 @@ func (w words) relatives(image snapshot.Image) []Reason {
 				Change:  "Ask about the index; an index is kept or deleted as a whole."})
 		}
 	}
-	if decided := w.decided[image.Subject]; image.Subject != "" && decided.Kept {
-		reasons = append(reasons, Reason{Rule: plan.RuleReferrer, Keeps: true,
-			Message: fmt.Sprintf("It refers to %s, which stays: %s.", image.Subject, decided.Reason),
-			Change:  "Ask about that image; a signature or attestation goes with its subject."})
+	if image.Subject != "" {
+		reasons = append(reasons, w.subject(image.Subject)...)
 	}
 	return reasons
+}
+
+// subject explains what an image refers to. There need not be an Image of it: a push may make it anew.
+func (w words) subject(digest string) []Reason {
+	reason := Reason{Rule: plan.RuleReferrer, Keeps: true, Change: "Ask about that image; a signature or attestation goes with its subject."}
+	decided, exists := w.decided[digest]
+	listed, isListed := w.listed[digest]
+	source, isUsed := w.planner.Snapshot.Uses.AnyDigestUser(digest)
+	switch {
+	case exists && !decided.Kept:
+		return nil
+	case exists:
+		reason.Message = fmt.Sprintf("It refers to %s, which stays: %s.", digest, decided.Reason)
+	case isListed:
+		reason.Message = fmt.Sprintf("It refers to %s, which stays although there is no Image of it: %s.", digest, listed)
+	case isUsed:
+		reason.Message = fmt.Sprintf("It refers to %s, which is in use by its digest although there is no Image of it.", digest)
+		reason.Change = stopUsing
+		reason.Users = users(w.planner.Snapshot.Uses.AnyDigestOrigins(digest), source)
+	default:
+		parents := slices.Sorted(slices.Values(w.planner.Graph().Parents(digest)))
+		at := slices.IndexFunc(parents, func(parent string) bool { return w.decided[parent].Kept })
+		if at < 0 {
+			return nil
+		}
+		reason.Message = fmt.Sprintf("It refers to %s, of which there is no Image, but which the index %s contains, and that stays: %s.",
+			digest, parents[at], w.decided[parents[at]].Reason)
+	}
+	return []Reason{reason}
 }
 
 func users(origins []references.Origin, fallback references.Source) []User {

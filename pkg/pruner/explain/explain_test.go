@@ -136,6 +136,20 @@ var cases = []struct {
 		w.image("a", func(i *snapshot.Image) { i.Children = []string{id("d")} })
 	}, id("d"), plan.RuleIndexKept, true},
 	{"referrer", func(w *world) { w.image("d", func(i *snapshot.Image) { i.Subject = id("a") }) }, id("d"), plan.RuleReferrer, true},
+	{"referrer-of-missing-used", func(w *world) {
+		w.image("d", func(i *snapshot.Image) { i.Subject = id("9") })
+		w.add(pod("one", "h.x/gone/app@"+id("9")))
+	}, id("d"), plan.RuleReferrer, true},
+	{"referrer-of-missing-listed", func(w *world) {
+		w.image("d", func(i *snapshot.Image) { i.Subject = id("9") })
+		w.stream().Keep = true
+		w.stream().Tags[0].Revisions[0].Digest = id("9")
+	}, id("d"), plan.RuleReferrer, true},
+	{"referrer-of-missing-child", func(w *world) {
+		w.image("d", func(i *snapshot.Image) { i.Subject = id("9") })
+		w.image("a", func(i *snapshot.Image) { i.Children = []string{id("9")} })
+	}, id("d"), plan.RuleReferrer, true},
+	{"referrer-of-missing", func(w *world) { w.image("d", func(i *snapshot.Image) { i.Subject = id("9") }) }, id("d"), plan.RuleUnlisted, false},
 	{"incomplete", func(w *world) { w.image("d", func(i *snapshot.Image) { i.Incomplete = true }) }, id("d"), plan.RuleIncomplete, true},
 	{"young-image", func(w *world) { w.image("d", func(i *snapshot.Image) { i.Created = now.Add(-time.Minute) }) }, id("d"), plan.RuleYoung, true},
 	{"taken-up", func(w *world) {

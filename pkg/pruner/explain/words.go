@@ -23,6 +23,8 @@ type words struct {
 	planner *plan.Planner
 	digest  string
 	decided map[string]plan.Image
+	// listed are the digests that streams name after the run, whether or not there is an Image.
+	listed map[string]string
 }
 
 func reasonOf(v plan.Verdict, message, change string) Reason {
