@@ -51,8 +51,6 @@ type tracee struct {
 	inCall bool
 	fate   fate
 	fated  bool
-	// resume is set where a failing call has to get its result.
-	fails bool
 }
 
 type tracer struct {

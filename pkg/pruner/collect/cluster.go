@@ -43,7 +43,7 @@ func ReadCluster(ctx context.Context, client imageclient.Interface) (Cluster, er
 	case err == nil:
 		cluster.Blocked = config.Annotations[imageregistryv1.BlockGCAnnotation] == "true"
 	case !apierrors.IsNotFound(err): // without the operator there is no Config, and nobody serves its group
-		return cluster, fmt.Errorf("Config %s: %w", imageregistryv1.SingletonName, err)
+		return cluster, fmt.Errorf("reading Config %s: %w", imageregistryv1.SingletonName, err)
 	}
 	return cluster, nil
 }

@@ -17,7 +17,7 @@ import (
 // real one. It is shared: nobody changes generated objects.
 var (
 	environment = variables(20)
-	fields      = &metav1.FieldsV1{Raw: []byte(`{"f:spec":{` + strings.Repeat(`"f:someField":{".":{},"f:name":{}},`, 40) + `"f:last":{}}}`)}
+	fields      = metav1.NewFieldsV1(`{"f:spec":{` + strings.Repeat(`"f:someField":{".":{},"f:name":{}},`, 40) + `"f:last":{}}}`)
 	volumes     = []corev1.Volume{
 		{Name: "config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "config"}}}},
 		{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
