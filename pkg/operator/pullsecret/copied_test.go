@@ -170,3 +170,27 @@ func TestAWriterOfTheSecretCostsFewTokens(t *testing.T) {
 		t.Errorf("events %q", f.events)
 	}
 }
+
+// A writer of one namespace who notes an end in the past on its Secret, as often as it is mended, does not make the
+// whole registry degraded.
+func TestForgedEndsAreNotTheOperatorsFault(t *testing.T) {
+	f := newFixture(t, account())
+	for range 20 {
+		f.sync(t)
+		secret := f.secret(t)
+		past := start.Add(-time.Hour).Format(time.RFC3339)
+		secret.Annotations[expiresAnnotation], secret.Annotations[refreshAnnotation] = past, past
+		if _, err := f.client.CoreV1().Secrets("team").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		f.clock.Step(time.Second)
+	}
+	f.sync(t)
+	f.refresh(t)
+	if f.tokens != injectionsPerMinute {
+		t.Fatalf("%d tokens: the Secret is not left for a while", f.tokens)
+	}
+	if summary, err := f.Summary(); err != nil || summary.Degraded || summary.Expired > 0 {
+		t.Errorf("summary %+v, error %v", summary, err)
+	}
+}

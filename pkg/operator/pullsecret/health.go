@@ -58,6 +58,10 @@ func (c *Controller) Summary() (Summary, error) {
 			return Summary{}, err
 		}
 		summary.count(in, failing, now)
+		if _, contested := c.memory.nextMend(keyOf(account), now); !contested && expired(in, now) {
+			summary.Expired++
+			summary.name(account)
+		}
 	}
 	if s.mode == Full || s.mode == RefreshOnly {
 		summary.judge()
@@ -82,16 +86,12 @@ func (s *Summary) count(in Input, failing map[types.NamespacedName]time.Time, no
 	case fails:
 		s.Failing++
 	}
-	if expired(in, now) {
-		s.Expired++
-		s.name(in.Account)
-	}
 }
 
 // expired looks at tokens that the controller ought to have refreshed. A Secret that somebody's finalizer
-// keeps from going is not its fault.
+// keeps from going is not its fault, and neither is, for the caller, one that somebody writes again and again.
 func expired(in Input, now time.Time) bool {
-	if in.Secret == nil || in.Secret.DeletionTimestamp != nil {
+	if in.Mode != Full && in.Mode != RefreshOnly || in.Secret == nil || in.Secret.DeletionTimestamp != nil {
 		return false
 	}
 	expires, err := time.Parse(time.RFC3339, in.Secret.Annotations[expiresAnnotation])
