@@ -123,7 +123,7 @@ test-conformance: devcluster-binaries $(OUTPUT)/bin/conformance ## the OCI distr
 .PHONY: test-e2e
 test-e2e: up $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/traefik $(OUTPUT)/bin/versitygw ## tests with Pods and real clients on the development cluster
 	@mkdir -p $(RESULTS)
-	@$(TEST) --jsonfile $(RESULTS)/e2e.json -- -tags e2e -count=1 -timeout 30m ./test/e2e/...
+	@$(TEST) --jsonfile $(RESULTS)/e2e.json -- -tags e2e -count=1 -timeout 45m ./test/e2e/...
 
 .PHONY: test-clients
 test-clients: up $(OUTPUT)/bin/gotestsum ## crane, skopeo, podman, oras, helm, cosign and others against the development cluster
