@@ -19,6 +19,8 @@ func (noStreams) Has(references.Stream) (exists, local bool) { return false, fal
 
 func (noStreams) Digests(references.Stream) []string { return nil }
 
+func (noStreams) HasNamespace(string) bool { return false }
+
 // Digests cannot form circles, but Images that somebody wrote by hand can: what a dry run announces must
 // come to pass for them, too.
 func TestImagesInCirclesGo(t *testing.T) {

@@ -34,6 +34,8 @@ func (anyStream) Has(references.Stream) (exists, local bool) { return true, fals
 
 func (anyStream) Digests(references.Stream) []string { return nil }
 
+func (anyStream) HasNamespace(string) bool { return true }
+
 // world is a planner over images a to f and the stream ns/app with the tag v1, whose revisions are a, b
 // and c, all old.
 type world struct {

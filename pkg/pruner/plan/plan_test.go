@@ -28,6 +28,8 @@ func (anyStream) Has(references.Stream) (exists, local bool) { return true, fals
 
 func (anyStream) Digests(references.Stream) []string { return nil }
 
+func (anyStream) HasNamespace(string) bool { return true }
+
 type fixture struct {
 	*Planner
 	asked []string

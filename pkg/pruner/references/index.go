@@ -40,6 +40,8 @@ type Invalid struct {
 // Known says which streams exist. Local tells whether short names of the namespace mean the stream.
 type Known interface {
 	Has(stream Stream) (exists, local bool)
+	// HasNamespace tells whether there is a stream in the namespace.
+	HasNamespace(name string) bool
 	// Digests lists what the history of the stream names.
 	Digests(stream Stream) []string
 }
@@ -206,6 +208,9 @@ func (x *Index) protectWords(v value) {
 			to++
 		}
 		for ; from < i; from++ {
+			if !x.known.HasNamespace(v.text[from:i]) {
+				continue // most texts name none, and all names after it are many
+			}
 			for end := i + 2; end <= to; end++ {
 				stream := Stream{v.text[from:i], v.text[i+1 : end]}
 				if exists, _ := x.known.Has(stream); exists {

@@ -27,6 +27,15 @@ func (s streams) Has(stream Stream) (exists, local bool) {
 	return exists, local
 }
 
+func (s streams) HasNamespace(name string) bool {
+	for stream := range s {
+		if stream.Namespace == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Digests: every stream has the image dig.
 func (s streams) Digests(Stream) []string { return []string{dig, ""} }
 

@@ -65,9 +65,11 @@ type Snapshot struct {
 	// Time is the start of the run in the time of the API server.
 	Time time.Time
 	// Skew is how far the local clock is ahead of it.
-	Skew    time.Duration
-	Streams []Stream
-	Images  map[string]Image
+	Skew time.Duration
+	// LocalTime: the API server did not say what time it is, so Time is the local one.
+	LocalTime bool
+	Streams   []Stream
+	Images    map[string]Image
 	// Limits are the greatest sizes in bytes that namespaces allow for an image; only in over-size mode.
 	Limits map[string]int64
 	// Roots counts the objects of each kind.
@@ -113,7 +115,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	}
 	now := s.Clock.Now()
 	snap.Time = s.Dates.first(now)
-	snap.Skew = now.Sub(snap.Time)
+	snap.Skew, snap.LocalTime = now.Sub(snap.Time), s.Dates.missing()
 	snap.ages = references.Ages{Cutoff: snap.Time.Add(-s.KeepYoungerThan), IgnoreInactiveReplicaSets: s.IgnoreInactiveReplicaSets}
 	for _, stream := range streams {
 		snap.Streams = append(snap.Streams, stream)
@@ -142,7 +144,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 			return nil, err
 		}
 	}
-	snap.Uses = references.NewIndex(known(streams))
+	snap.Uses = references.NewIndex(newKnown(streams))
 	snap.Uses.LimitTo(s.Hosts)
 	snap.Uses.NameRegistry(s.Names)
 	if s.Origins {
@@ -177,18 +179,32 @@ func sourcesOf(stream *imagev1.ImageStream) *imagev1.ImageStream {
 }
 
 // known answers the reference index.
-type known map[string]Stream
+type known struct {
+	streams    map[string]Stream
+	namespaces map[string]bool
+}
+
+func newKnown(streams map[string]Stream) known {
+	k := known{streams, map[string]bool{}}
+	for _, stream := range streams {
+		k.namespaces[stream.Namespace] = true
+	}
+	return k
+}
 
 // Has implements references.Known.
 func (k known) Has(stream references.Stream) (exists, local bool) {
-	found, exists := k[stream.String()]
+	found, exists := k.streams[stream.String()]
 	return exists, found.LocalLookup
 }
+
+// HasNamespace implements references.Known.
+func (k known) HasNamespace(name string) bool { return k.namespaces[name] }
 
 // Digests implements references.Known.
 func (k known) Digests(stream references.Stream) []string {
 	var digests []string
-	for _, tag := range k[stream.String()].Tags {
+	for _, tag := range k.streams[stream.String()].Tags {
 		for _, revision := range tag.Revisions {
 			digests = append(digests, revision.Digest)
 		}
@@ -241,6 +257,16 @@ func (d *Dates) first(local time.Time) time.Time {
 		return local
 	}
 	return d.at
+}
+
+// missing tells that no answer since the last forget said what time it is, although it was listened for.
+func (d *Dates) missing() bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.at.IsZero()
 }
 
 // forget begins anew: each attempt of a run has its own start, and it is that of its first list.

@@ -38,6 +38,8 @@ func (anyStream) Has(references.Stream) (exists, local bool) { return true, fals
 
 func (anyStream) Digests(references.Stream) []string { return nil }
 
+func (anyStream) HasNamespace(string) bool { return true }
+
 type world struct {
 	*plan.Planner
 	*Inventory
