@@ -102,6 +102,9 @@ func (r *run) source(ctx context.Context, progress *progress) (snapshot.Source, 
 // check reports about the snapshot and refuses to go on when references could not be understood.
 func (r *run) check(ctx context.Context, snap *snapshot.Snapshot, result *report.Report) error {
 	log := klog.FromContext(ctx)
+	if snap.LocalTime && r.Confirm {
+		return failure(exitReferences, "the answers of the API server have no Date header, so it is not known how old anything is; nothing was changed. If a proxy takes the header away, connect without it (--server)")
+	}
 	if snap.Skew > tolerableSkew || snap.Skew < -tolerableSkew {
 		log.Info("The local clock differs from the API server's; ages are in the time of the API server", "difference", snap.Skew)
 	}
