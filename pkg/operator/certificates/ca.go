@@ -137,7 +137,8 @@ func readNext(in Input, ca *authority) {
 func readRetired(in Input, ca *authority) {
 	until := readTimes(in.CASecret.Annotations[previousAnnotation])
 	latest := whole(in.Now.Add(max(in.Lifetimes.retire(), DefaultLifetimes().retire())))
-	for _, cert := range certificatesIn(in.CASecret.Data[previousKey]) {
+	certs := certificatesIn(in.CASecret.Data[previousKey])
+	for _, cert := range certs[:min(len(certs), mostRetired)] {
 		at, known := until[fingerprint(cert)]
 		if !known || at.After(latest) {
 			at = whole(in.Now.Add(in.Lifetimes.retire()))

@@ -241,3 +241,25 @@ func TestLostSignerStaysUntilServersHaveSwitched(t *testing.T) {
 		t.Error("servers that read their new pair late are not trusted any more")
 	}
 }
+
+// Behaviour 45. A Secret that somebody filled with signers does not make a bundle that fits nowhere: it stands in every
+// serving Secret, and several times in one ConfigMap.
+func TestRetiredSignersAreBounded(t *testing.T) {
+	w := newWorld()
+	w.sync(t)
+	var certs []*x509.Certificate
+	for range 2 * mostRetired {
+		signer, err := newSigner(start, 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certs = append(certs, signer.cert)
+	}
+	w.in.CASecret.Data[previousKey] = encodeCertificates(certs)
+	w.sync(t)
+	if got := len(certificatesIn(w.bundle())); got != mostRetired+1 {
+		t.Errorf("%d certificates in the bundle, want %d", got, mostRetired+1)
+	}
+	w.trusts(t, w.bundle())
+	quiet(t, w)
+}

@@ -56,6 +56,8 @@ const (
 	settleTime = 5 * time.Minute
 	// maxRetired bounds the bundle against an administrator, or his program, who rotates without end.
 	maxRetired = 32
+	// mostRetired is how many are believed of a Secret that others wrote: more than there can ever be of ours.
+	mostRetired = 2 * maxRetired
 	// maxForeignData and maxForeignAnnotations bound what others may keep in a Secret of the operator: with more
 	// there would be no room for the next certificate. In bytes.
 	maxForeignData, maxForeignAnnotations = 256 << 10, 64 << 10
