@@ -61,7 +61,7 @@ func (s *Store) WalkMarkers(ctx context.Context, age time.Duration, visit func(d
 func (s *Store) walk(ctx context.Context, directory string, visit driver.WalkFn) error {
 	var err error
 	for range walks {
-		if err = s.driver.Walk(ctx, directory, visit); err == nil || !isNotFound(err) {
+		if err = s.driver.Walk(ctx, directory, visit); err == nil || !isVanished(err) {
 			break
 		}
 		entries, listErr := s.list(ctx, directory)

@@ -97,6 +97,9 @@ func (s *Store) Referrers(ctx context.Context, name route.Name, subject digest.D
 // list returns the paths directly below a path; one that is not there has none.
 func (s *Store) list(ctx context.Context, path string) ([]string, error) {
 	entries, err := s.driver.List(ctx, path)
+	if err != nil && !isNotFound(err) && isVanished(err) {
+		entries, err = s.driver.List(ctx, path)
+	}
 	if err != nil && !isNotFound(err) {
 		return nil, &Error{"list " + path, err}
 	}

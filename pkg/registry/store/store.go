@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -60,13 +61,15 @@ func (e *Error) Full() bool {
 	return isFull(err) || errors.Is(err, syscall.EROFS)
 }
 
-// Cause looks behind the driver's own error type, which has no Unwrap method.
+// Cause looks behind the drivers' own error type, which has no Unwrap method and may hold another of it.
 func Cause(err error) error {
-	var wrapped driver.Error
-	if errors.As(err, &wrapped) && wrapped.Detail != nil {
-		return wrapped.Detail
+	for {
+		var wrapped driver.Error
+		if !errors.As(err, &wrapped) || wrapped.Detail == nil {
+			return err
+		}
+		err = wrapped.Detail
 	}
-	return err
 }
 
 // Options of a Store.
@@ -206,4 +209,10 @@ func (s *Store) remove(ctx context.Context, path string) error {
 func isNotFound(err error) bool {
 	var notFound driver.PathNotFoundError
 	return errors.As(err, &notFound)
+}
+
+// isVanished tells as well that a directory went while it was read. It says nothing about what is stored:
+// whoever meets it has to look again.
+func isVanished(err error) bool {
+	return isNotFound(err) || errors.Is(Cause(err), fs.ErrNotExist)
 }
