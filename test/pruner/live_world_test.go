@@ -88,6 +88,27 @@ func newLife(t *testing.T) *life {
 	return l
 }
 
+// begin puts something there before anybody works: an empty cluster is not collected, and what no client
+// touches is there to be pruned, whatever the wishes are.
+func (l *life) begin(t *testing.T) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(l.seed, 2))
+	var last v1.Image
+	for range 5 {
+		last = l.newImage(t, random, nil)
+		fatal(t, l.write(t.Context(), l.reference(t, l.namespace+"/anchor:v1"), last))
+	}
+	labels := map[string]string{"app": "anchor"}
+	_, err := l.Kube.AppsV1().Deployments(l.namespace).Create(t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "anchor"},
+		Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: imageapi.InternalHost + "/" + l.namespace + "/anchor@" + sum(t, last)}}},
+		}},
+	}, metav1.CreateOptions{})
+	fatal(t, err)
+}
+
 var summary = regexp.MustCompile(`(\d+) (images|tag revisions|blobs)`)
 
 // count adds up what a run says that it deleted.
@@ -157,7 +178,7 @@ func (l *life) newImage(t *testing.T, random *rand.Rand, subject *v1.Descriptor)
 	fatal(t, err)
 	image, err = mutate.AppendLayers(image, l.layers[random.IntN(len(l.layers))])
 	fatal(t, err)
-	image = mutate.MediaType(image, "application/vnd.oci.image.manifest.v1+json").(v1.Image)
+	image = mutate.MediaType(image, "application/vnd.oci.image.manifest.v1+json")
 	if subject != nil {
 		image = mutate.Subject(image, *subject).(v1.Image)
 	}
