@@ -273,3 +273,23 @@ func TestNothingIsKeptOfAServiceAccountAtRest(t *testing.T) {
 		t.Errorf("index of %q", values)
 	}
 }
+
+// A cache that has not seen the new token yet is no reason for another one.
+func TestACacheThatIsBehindCostsNoToken(t *testing.T) {
+	f := newFixture(t, account())
+	f.sync(t)
+	f.refresh(t)
+	stale := newSecret(account())
+	stale.UID, stale.ResourceVersion = f.secret(t).UID, "6"
+	if err := f.secrets.Replace([]any{stale}, ""); err != nil {
+		t.Fatal(err)
+	}
+	f.memory.wroteVersion(appKey, "7")
+	if again, err := f.Sync(t.Context(), appKey); err != nil || again != time.Second || f.tokens != 1 {
+		t.Errorf("looks again after %s, error %v, %d tokens", again, err, f.tokens)
+	}
+	f.clock.Step(3 * time.Minute) // an API server that was restored counts from an earlier number
+	if _, err := f.Sync(t.Context(), appKey); err != nil || f.tokens != 2 {
+		t.Errorf("error %v, %d tokens", err, f.tokens)
+	}
+}

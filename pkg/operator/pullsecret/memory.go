@@ -5,7 +5,9 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"image.alauda.io/registry/pkg/operator/keyed"
 )
@@ -19,7 +21,9 @@ type memory struct {
 	*sync.Mutex
 	injections map[types.NamespacedName][]time.Time
 	// mended are the times at which a token was written.
-	mended    map[types.NamespacedName][]time.Time
+	mended map[types.NamespacedName][]time.Time
+	// written is the version in which a token was written last.
+	written   map[types.NamespacedName]string
 	drifted   map[types.NamespacedName]time.Time
 	conflicts map[types.NamespacedName]types.UID
 	failing   map[types.NamespacedName]time.Time
@@ -32,6 +36,7 @@ func newMemory() memory {
 		Mutex:      &sync.Mutex{},
 		injections: map[types.NamespacedName][]time.Time{},
 		mended:     map[types.NamespacedName][]time.Time{},
+		written:    map[types.NamespacedName]string{},
 		drifted:    map[types.NamespacedName]time.Time{},
 		conflicts:  map[types.NamespacedName]types.UID{},
 		failing:    map[types.NamespacedName]time.Time{},
@@ -44,6 +49,7 @@ func (m memory) forget(key types.NamespacedName) {
 	defer m.Unlock()
 	delete(m.injections, key)
 	delete(m.mended, key)
+	delete(m.written, key)
 	delete(m.drifted, key)
 	delete(m.conflicts, key)
 	delete(m.failing, key)
@@ -58,6 +64,9 @@ func (m memory) tidy(key types.NamespacedName, now time.Time) {
 		if recentInjections(writes[key], now) == nil {
 			delete(writes, key)
 		}
+	}
+	if len(m.mended[key]) == 0 {
+		delete(m.written, key)
 	}
 	if last, ok := m.drifted[key]; ok && now.Sub(last) >= driftEventInterval {
 		delete(m.drifted, key)
@@ -103,6 +112,25 @@ func (m memory) noteMended(key types.NamespacedName, now time.Time) {
 	m.Lock()
 	defer m.Unlock()
 	m.mended[key] = append(recentInjections(m.mended[key], now), now)
+}
+
+// behind tells whether the cached Secret is older than what was written a moment ago: to decide about it would cost
+// another token.
+func (m memory) behind(key types.NamespacedName, cached *corev1.Secret) bool {
+	m.Lock()
+	defer m.Unlock()
+	written, known := m.written[key]
+	if !known || cached == nil {
+		return false
+	}
+	order, err := resourceversion.CompareResourceVersion(cached.ResourceVersion, written)
+	return err == nil && order < 0
+}
+
+func (m memory) wroteVersion(key types.NamespacedName, version string) {
+	m.Lock()
+	defer m.Unlock()
+	m.written[key] = version
 }
 
 // drift tells whether the drift of key is to be reported now.

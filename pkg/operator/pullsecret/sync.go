@@ -43,6 +43,9 @@ func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.D
 		return 0, err
 	}
 	c.memory.tidy(key, in.Now)
+	if c.memory.behind(key, in.Secret) {
+		return time.Second, nil
+	}
 	after, err := c.execute(ctx, in, s, Decide(in))
 	if err != nil {
 		return 0, fmt.Errorf("pull secret %s/%s: %w", key.Namespace, SecretName(key.Name), err)
@@ -196,13 +199,14 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 		return time.Time{}, err
 	}
 	c.keys.signedBy(keyID(t.value), start)
-	_, err = c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch.body, metav1.PatchOptions{FieldManager: fieldManager})
+	after, err := c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch.body, metav1.PatchOptions{FieldManager: fieldManager})
 	if noRoom(err) && !writtenByOthers(secret) {
 		err = errors.Join(err, c.discard(ctx, secret)) // its deletion comes back as an event
 	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write token: %w", withhold(err, patch.data, t.value))
 	}
+	c.memory.wroteVersion(keyOf(account), after.ResourceVersion)
 	klog.FromContext(ctx).V(4).Info("Wrote pull secret", "secret", klog.KObj(secret), "reason", reason, "refreshAt", t.refreshAt)
 	return t.refreshAt, nil
 }
