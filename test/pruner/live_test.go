@@ -71,7 +71,7 @@ func TestRandomLife(t *testing.T) {
 	random := rand.New(rand.NewPCG(l.seed, 1))
 	began := time.Now()
 	t.Logf("seed %d", l.seed)
-	defer func() { t.Logf("%s: %s", time.Since(began).Round(time.Second), &l.tally) }()
+	defer func() { t.Logf("%d rounds in %s: %s", l.rounds, time.Since(began).Round(time.Second), &l.tally) }()
 	for l.rounds = 0; *liveFor == 0 && l.rounds < *liveRounds || time.Since(began) < *liveFor; l.rounds++ {
 		l.round(t, random)
 		if t.Failed() {
