@@ -215,7 +215,9 @@ func TestRemovalLeavesTheNodesAsTheyWere(t *testing.T) {
 	t.Cleanup(func() {
 		shared.shell(t, `kubectl patch configs.imageregistry.operator.alauda.io cluster \
   --type=merge -p '{"spec":{"managementState":"Managed","storage":{"managementState":"Managed"}}}'`)
-		shared.shell(t, "kubectl -n image-registry-system wait --for=create deployment/image-registry daemonset/node-ca --timeout=60s")
+		// One by one: of several objects that are missing, kubectl does not wait for any.
+		shared.shell(t, "kubectl -n image-registry-system wait --for=create deployment/image-registry --timeout=60s")
+		shared.shell(t, "kubectl -n image-registry-system wait --for=create daemonset/node-ca --timeout=60s")
 		shared.shell(t, "kubectl -n image-registry-system rollout status daemonset/node-ca --timeout=300s")
 		shared.waitHealthy(t)
 	})
