@@ -126,7 +126,8 @@ func subscribed(t *testing.T, cluster *installed.Cluster, documented *page, r *r
 	}
 	documented.run(t, `"approved":true`, 1, "")
 	cluster.Runs(t, map[string]string{"deployment/" + operator: installed.Image(operator, "dev")})
-	cluster.Shell(t, "kubectl wait --for=create "+configs+"/cluster "+pruners+"/cluster --timeout=60s")
+	cluster.Shell(t, "kubectl wait --for=create "+configs+"/cluster --timeout=60s")
+	cluster.Shell(t, "kubectl wait --for=create "+pruners+"/cluster --timeout=60s")
 	cluster.Expect(t, map[string]string{"Removed": "True", "Degraded": "False"})
 	if got := cluster.Shell(t, inSystem+"get deployments,daemonsets,cronjobs -o name"); strings.Contains(got, "daemonset") || strings.Count(got, "deployment") != 1 {
 		t.Errorf("a fresh installation runs %s", got)
