@@ -153,6 +153,18 @@ func registryPod(t *testing.T) *corev1.Pod {
 		return nil
 	})
 	shared.transport.(*http.Transport).CloseIdleConnections()
+	// A ready Pod is not yet one that the addresses of its Service lead to.
+	eventually(t, "the Service leads to the Pod", func(ctx context.Context) error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+shared.registry+"/v2/", nil)
+		if err != nil {
+			return err
+		}
+		answer, err := shared.transport.RoundTrip(r)
+		if err != nil {
+			return err
+		}
+		return answer.Body.Close()
+	})
 	return found
 }
 
