@@ -217,8 +217,10 @@ func testPushes(t *testing.T, s *storehouse) {
 				{"gc", "--confirm", "--min-age=10m", "--max-delete-percent=100"},
 			} {
 				code, out, problems := s.pruner(t.Context(), pruner, args...)
-				// A push may write into a directory while it is removed; the next collection looks again.
-				if code != 0 && !strings.Contains(problems, "directory not empty") {
+				// A push may write into a directory while it is removed; the next collection looks again. And who
+				// pushes without a pause may be ahead of ten attempts to write a stream; the next run decides.
+				ahead := more && strings.Contains(out, "the object has been modified")
+				if code != 0 && !ahead && !strings.Contains(problems, "directory not empty") {
 					t.Errorf("%v: exit %d\n%s%s", args, code, out, problems)
 				}
 			}

@@ -326,6 +326,26 @@ func TestAStreamIsGoneOnlyWhenTheImageAPISaysSo(t *testing.T) {
 	}
 }
 
+// Behaviour 29: a stream that somebody else writes all the time is decided again without asking again about images
+// that were found.
+func TestAnImageThatWasFoundIsNotAskedForAgain(t *testing.T) {
+	f := newFixture(t, confirm)
+	asked := 0
+	f.image.PrependReactor("get", "images", func(clienttesting.Action) (bool, runtime.Object, error) {
+		asked++
+		return false, nil, nil
+	})
+	ask := f.lookup(t.Context())
+	for range 3 {
+		if ask(id("a")) != plan.Present || ask(id("z")) != plan.Absent {
+			t.Error("a is there and z is not")
+		}
+	}
+	if asked != 4 {
+		t.Errorf("%d requests, want one about a, and three about z, which somebody may push", asked)
+	}
+}
+
 // steppingClock never makes a test wait.
 type steppingClock struct{ *clocktesting.FakeClock }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -147,12 +148,19 @@ func (r *run) planner(ctx context.Context, snap *snapshot.Snapshot) *plan.Planne
 	}
 }
 
-// lookup asks the API about images that the snapshot does not know.
+// lookup asks the API about images that the snapshot does not know. What was found once is not asked for again: it
+// is newer than the snapshot, and stays for this run. A stream that is decided again after a conflict is written the
+// sooner for it.
 func (r *run) lookup(ctx context.Context) func(string) plan.Presence {
+	var found sync.Map
 	return func(digest string) plan.Presence {
+		if _, ok := found.Load(digest); ok {
+			return plan.Present
+		}
 		_, err := r.image.ImageV1().Images().Get(ctx, digest, metav1.GetOptions{})
 		switch {
 		case err == nil:
+			found.Store(digest, nil)
 			return plan.Present
 		case execute.IsGone(err):
 			return plan.Absent

@@ -141,6 +141,11 @@ func (e *Executor) stream(ctx context.Context, stream snapshot.Stream) StreamRes
 func (e *Executor) update(ctx context.Context, result *StreamResult) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
+	// What takes time comes before the stream is read: who pushes into it all the time would be ahead of every
+	// write. After the reading this is mostly a look.
+	if err := e.current(ctx); err != nil {
+		return err
+	}
 	streams := e.Client.ImageV1().ImageStreams(result.Stream.Namespace)
 	fresh, err := streams.Get(ctx, result.Stream.Name, metav1.GetOptions{})
 	if IsGone(err) {
