@@ -128,6 +128,13 @@ func TestReport(t *testing.T) {
 			},
 			problems: []string{"pruner 3: not run"},
 		},
+		"on request only, and the list says why": {
+			change: map[string]string{
+				"test/clients/clients_test.go": requestedTest("3"),
+				"test/behaviours/pruner.yaml":  listOfThree + "- {number: \"3\", title: fourth, left: takes an hour}\n",
+			},
+			table: "| 3 | fourth | left | example.test/m/test/clients.TestClient (on request: make test-clients)<br>left: takes an hour |",
+		},
 		"on request, failed": {
 			change: map[string]string{
 				"test/clients/clients_test.go": requestedTest("1"),

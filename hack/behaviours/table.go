@@ -120,7 +120,8 @@ func numbersOf(lists []list, c citation) ([]string, error) {
 	return nil, fmt.Errorf("there is no list of %s", c.spec)
 }
 
-// judge says how a behaviour stands. Tests of what is left or later must not fail either.
+// judge says how a behaviour stands. Tests of what is left or later must not fail either. What is shown on request
+// only is left as far as `make test` goes, when the list gives the reason.
 func (r row) judge(listOnly bool) state {
 	switch {
 	case len(r.tests) == 0 && r.Later != "":
@@ -143,7 +144,10 @@ func (r row) judge(listOnly bool) state {
 			return statePassed
 		}
 	}
-	if onlyOnRequest {
+	switch {
+	case onlyOnRequest && r.Left != "": // the list says that make test does not show it, and why
+		return stateLeft
+	case onlyOnRequest:
 		return stateNotRun
 	}
 	return stateSkipped
