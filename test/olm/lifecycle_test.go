@@ -211,7 +211,9 @@ func operatorGoesFirst(t *testing.T, cluster *installed.Cluster, documented *pag
 
 	cluster.Shell(t, "kubectl apply -f "+sampleFolder+"/subscription.yaml")
 	documented.run(t, `"approved":true`, 1, "")
-	cluster.Shell(t, "kubectl wait --for=create "+configs+"/cluster --timeout=60s")
+	// The manager takes the rights of an operator away while it ends, so it may not give its lease back: the next
+	// one leads when that has expired.
+	cluster.Shell(t, "kubectl wait --for=create "+configs+"/cluster --timeout=300s")
 	cluster.Expect(t, map[string]string{"Removed": "True", "Degraded": "False"})
 	cluster.Shell(t, "kubectl apply -f manifests/samples/config-pvc.yaml")
 	cluster.Healthy(t)
