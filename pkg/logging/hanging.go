@@ -14,7 +14,8 @@ import (
 const HangingAfter = 10 * time.Second
 
 // Hanging returns a wrapper for the transport of a Kubernetes client. When the server leaves a request without an
-// answer for longer than after, that is logged, once for all requests that wait, and once more when none does.
+// answer for longer than after, that is logged, and once more when it answers and none waits any more. Requests that
+// are given up and made again meanwhile are not told of.
 //
 // Requests are neither ended nor repeated, and what they hold never reaches the log. Watches count until they are
 // accepted.
@@ -33,7 +34,9 @@ type hanging struct {
 
 	mu    sync.Mutex
 	count int
-	since time.Time
+	// silent is what the log says last, since when the first request waited.
+	silent bool
+	since  time.Time
 }
 
 // waiting is a transport whose requests are watched.
@@ -58,9 +61,8 @@ func (w waiting) RoundTrip(r *http.Request) (*http.Response, error) {
 	timer.Stop()
 	mu.Lock()
 	defer mu.Unlock()
-	if answered = true; told {
-		w.ends(err)
-	}
+	answered = true
+	w.ends(told, err)
 	return response, err
 }
 
@@ -70,23 +72,24 @@ func (w waiting) WrappedRoundTripper() http.RoundTripper { return w.next }
 func (h *hanging) begins(began time.Time, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.count++; h.count > 1 {
+	h.count++
+	if h.silent {
 		return
 	}
-	h.since = began
+	h.silent, h.since = true, began
 	h.log.Info("The API server does not answer; requests wait for it", "waiting", h.after.String(), "verb", r.Method, "path", r.URL.Path)
 }
 
-func (h *hanging) ends(err error) {
+// ends takes the end of any request: also the answer to one that need not wait ends the silence.
+func (h *hanging) ends(told bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.count--; h.count > 0 {
+	if told {
+		h.count--
+	}
+	if !h.silent || h.count > 0 || err != nil {
 		return
 	}
-	silent := h.timer.Since(h.since).Round(time.Second).String()
-	if err != nil {
-		h.log.Info("No request waits for the API server any more; the last ended without an answer", "silent", silent, "err", err.Error())
-		return
-	}
-	h.log.Info("The API server answers again", "silent", silent)
+	h.silent = false
+	h.log.Info("The API server answers again", "silent", h.timer.Since(h.since).Round(time.Second).String())
 }
