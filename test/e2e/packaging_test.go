@@ -11,15 +11,7 @@ import (
 // each time is something that the server fills in otherwise, or that two writers fight about.
 func TestRepeatedInstallationChangesNothing(t *testing.T) {
 	const apply = "kubectl apply -k manifests/default"
-	block := ""
-	for _, candidate := range readmeBlocks(t, "docs/install.md") {
-		if strings.Contains(candidate, apply) {
-			block = candidate
-		}
-	}
-	if block == "" {
-		t.Fatalf("docs/install.md does not have %q", apply)
-	}
+	block := blockOf(t, "docs/install.md", apply)
 	shared.shell(t, block)
 	out := shared.shell(t, apply)
 	lines := strings.Split(out, "\n")
@@ -32,4 +24,34 @@ func TestRepeatedInstallationChangesNothing(t *testing.T) {
 		}
 	}
 	shared.waitHealthy(t)
+}
+
+// What an earlier build gave the operator and a later one does not need is taken away by the documented command.
+func TestUpgradeLeavesNoRightsOfEarlierBuilds(t *testing.T) {
+	const grants = "cluster-image-registry-operator-grants"
+	const found = "kubectl -n image-registry-system get role,rolebinding " + grants + " --ignore-not-found -o name"
+	t.Cleanup(func() {
+		shared.shell(t, "kubectl -n image-registry-system delete role,rolebinding "+grants+" --ignore-not-found")
+	})
+	shared.shell(t, "kubectl -n image-registry-system create role "+grants+" --verb=deletecollection --resource=leases.coordination.k8s.io")
+	shared.shell(t, "kubectl -n image-registry-system create rolebinding "+grants+" --role="+grants+" --serviceaccount=image-registry-system:cluster-image-registry-operator")
+	if out := shared.shell(t, found); strings.Count(out, grants) != 2 {
+		t.Fatalf("the rights of an earlier build are not there: %s", out)
+	}
+	shared.shell(t, blockOf(t, "docs/install.md", grants))
+	if out := shared.shell(t, found); out != "" {
+		t.Errorf("the upgrade leaves\n%s", out)
+	}
+}
+
+// blockOf returns the block of commands of a page that has the given text.
+func blockOf(t *testing.T, page, text string) string {
+	t.Helper()
+	for _, block := range readmeBlocks(t, page) {
+		if strings.Contains(block, text) {
+			return block
+		}
+	}
+	t.Fatalf("%s does not have %q", page, text)
+	return ""
 }

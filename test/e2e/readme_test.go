@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"image.alauda.io/registry/test/installed"
 )
 
 var commandBlock = regexp.MustCompile("(?ms)^```bash\n(.*?)^```$")
@@ -50,16 +53,19 @@ func TestReadmeCommands(t *testing.T) {
 			t.Errorf("block %d: the documented check does not say yes", i+1)
 		}
 	}
-	if left := shared.shell(t, "kubectl get namespace image-registry-system --ignore-not-found"); left != "" {
-		t.Errorf("the uninstallation leaves\n%s", left)
-	}
-	// The stored records and their API stay, as the README says.
-	for _, kind := range []string{"clusterrole", "clusterrolebinding", "apiservice", "validatingadmissionpolicy", "flowschema"} {
-		left := shared.shell(t, "kubectl get "+kind+" -o name | grep -E 'image-registry|image-api|image.alauda|system:image' | grep -v v1.storage.image.alauda.io || true")
-		if left != "" {
-			t.Errorf("the uninstallation leaves\n%s", left)
+	// The stored records and their API stay, as the README says. Some of the rest ends after its command.
+	cluster := installed.Connect(t)
+	installed.Eventually(t, "what the uninstallation leaves", func() error {
+		traces, err := cluster.Traces()
+		if err != nil {
+			return err
 		}
-	}
+		const records = `(CustomResourceDefinition /stored(images|imagestreams)|APIService /v1)\.storage\.image\.alauda\.io`
+		if unknown, missing := installed.Beyond(traces, records); len(unknown)+len(missing) > 0 {
+			return fmt.Errorf("the uninstallation leaves\n%s\nand not\n%s", strings.Join(unknown, "\n"), strings.Join(missing, "\n"))
+		}
+		return nil
+	})
 }
 
 // TestCommandsOfTheGuides runs the commands that the administrators' pages show.

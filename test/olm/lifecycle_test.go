@@ -50,6 +50,7 @@ func TestLifecycleByTheManager(t *testing.T) {
 
 	t.Cleanup(func() { again(t, cluster) })
 	repeated(t, cluster, documented)
+	cleared(t, cluster, documented)
 	removedWithKubectl(t, cluster, documented)
 	m := installManager(t, cluster)
 	t.Cleanup(func() {
@@ -94,13 +95,23 @@ func repeated(t *testing.T, cluster *installed.Cluster, documented *page) {
 	}
 }
 
+// cleared takes away what an upgrade with kubectl leaves.
+func cleared(t *testing.T, cluster *installed.Cluster, documented *page) {
+	t.Helper()
+	const grants = operator + "-grants"
+	cluster.Shell(t, inSystem+"create role "+grants+" --verb=deletecollection --resource=leases.coordination.k8s.io")
+	cluster.Shell(t, inSystem+"create rolebinding "+grants+" --role="+grants+" --serviceaccount="+installed.Namespace+":"+operator)
+	documented.run(t, grants, 1, "")
+	gone(t, cluster, inSystem+"get role,rolebinding "+grants+" --ignore-not-found -o name")
+}
+
 func removedWithKubectl(t *testing.T, cluster *installed.Cluster, documented *page) {
 	t.Helper()
-	documented.run(t, `"Removed"`, 1, "")
-	documented.run(t, "kubectl delete -k", 1, "")
-	gone(t, cluster, "kubectl get namespace "+installed.Namespace+" --ignore-not-found -o name")
+	for _, step := range []string{`"Removed"`, "--replicas=0", `"finalizers":null`, "delete cronjobs", "kubectl delete -k"} {
+		documented.run(t, step, 1, "")
+	}
 	// Whatever the operator needs must now come from the lifecycle manager.
-	gone(t, cluster, "kubectl get clusterroles,clusterrolebindings -o name | grep "+managedNames+" || true")
+	leaves(t, cluster, records...)
 }
 
 func gone(t *testing.T, cluster *installed.Cluster, command string) {
@@ -230,21 +241,66 @@ func unsubscribed(t *testing.T, cluster *installed.Cluster, documented *page) {
 	gone(t, cluster, "kubectl get clusterroles,clusterrolebindings -o name | grep "+managedNames+" || true")
 }
 
-// uninstalled removes in the documented order, and what holds images stays.
+// records is what holds images. It stays whatever is removed.
+var records = []string{
+	`CustomResourceDefinition /storedimages\.storage\.image\.alauda\.io`,
+	`CustomResourceDefinition /storedimagestreams\.storage\.image\.alauda\.io`,
+	`APIService /v1\.storage\.image\.alauda\.io`,
+}
+
+// keptByTheManager is what the page says that stays in its fourth step.
+var keptByTheManager = []string{
+	`Namespace /image-registry-system`,
+	`OperatorGroup image-registry-system/image-registry`,
+	`PersistentVolumeClaim image-registry-system/image-registry-storage`,
+	`CustomResourceDefinition /configs\.imageregistry\.operator\.alauda\.io`,
+	`CustomResourceDefinition /imagepruners\.imageregistry\.operator\.alauda\.io`,
+	`APIService /v1\.imageregistry\.operator\.alauda\.io`,
+	`ClusterRole /(configs|imagepruners)\.imageregistry\.operator\.alauda\.io-v1-\w+`,
+	`ClusterRole /olm\.og\.image-registry\.\w+-\w+`,
+	`Operator /cluster-image-registry-operator\.image-registry-system`,
+}
+
+// uninstalled removes in the documented order. What holds images stays until the last step, and the records
+// after it.
 func uninstalled(t *testing.T, cluster *installed.Cluster, documented *page) {
 	t.Helper()
+	before, err := cluster.Traces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("installed:\n%s", strings.Join(before, "\n"))
 	documented.run(t, `"Removed"`, 1, "")
 	unsubscribed(t, cluster, documented)
-	if left := cluster.Shell(t, inSystem+"get deployments,daemonsets,cronjobs,pods -o name"); strings.Contains(left, "deployment") || strings.Contains(left, "daemonset") || strings.Contains(left, "cronjob") {
-		t.Errorf("the removal leaves\n%s", left)
+	documented.run(t, `"finalizers":null`, 1, "")
+	documented.run(t, "delete cronjobs", 1, "")
+	leaves(t, cluster, append(keptByTheManager, records...)...)
+	documented.run(t, "delete namespace", 1, "")
+	gone(t, cluster, "kubectl get namespace "+installed.Namespace+" --ignore-not-found -o name")
+	if out := cluster.Shell(t, "kubectl -n "+project+" get storedimagestreams.storage.image.alauda.io -o name"); out == "" {
+		t.Error("the records of the streams are gone")
 	}
-	for _, kept := range []string{
-		inSystem + "get pvc image-registry-storage",
-		"kubectl get crd " + configs + " " + pruners,
-		"kubectl -n " + project + " get storedimagestreams.storage.image.alauda.io -o name",
-	} {
-		if out := cluster.Shell(t, kept); out == "" {
-			t.Errorf("$ %s\nnothing is left", kept)
-		}
+	after, err := cluster.Traces()
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Logf("at the end:\n%s", strings.Join(after, "\n"))
+}
+
+// leaves waits until nothing of the product is there but what the patterns name, and that is. What is too much
+// does not hold up the steps that follow.
+func leaves(t *testing.T, cluster *installed.Cluster, patterns ...string) {
+	t.Helper()
+	t.Run("what stays", func(t *testing.T) {
+		installed.Eventually(t, "what the removal leaves", func() error {
+			traces, err := cluster.Traces()
+			if err != nil {
+				return err
+			}
+			if unknown, missing := installed.Beyond(traces, patterns...); len(unknown)+len(missing) > 0 {
+				return fmt.Errorf("not documented:\n%s\nmissing:\n%s", strings.Join(unknown, "\n"), strings.Join(missing, "\n"))
+			}
+			return nil
+		})
+	})
 }
