@@ -35,7 +35,8 @@ var servers = []served{
 }
 
 // Behaviours operator 42 and 43: the CA and all pairs change while the API and the registry are used all the
-// time, by one client that reads the published CA every time and one that read it when the next was published.
+// time, by one client that reads the published CA every time, one that read it when the next was published, and
+// the container runtimes of the nodes.
 func TestRotationOfTheCAUnderUse(t *testing.T) {
 	const deployment = "kubectl -n image-registry-system patch deployment cluster-image-registry-operator --type=json -p "
 	const settled = "kubectl -n image-registry-system rollout status deployment/cluster-image-registry-operator --timeout=180s"
@@ -58,7 +59,7 @@ func TestRotationOfTheCAUnderUse(t *testing.T) {
 	first, token := publishedCA(t), shared.token(t, namespace, "builder")
 	var both atomic.Pointer[[]byte]
 	both.Store(&first)
-	use := startUse(t, map[string]func(context.Context) error{
+	things := map[string]func(context.Context) error{
 		"kubectl get is": func(context.Context) error {
 			out, err := shared.tryShell(t, "kubectl -n "+namespace+" get is hello")
 			if err != nil {
@@ -68,7 +69,11 @@ func TestRotationOfTheCAUnderUse(t *testing.T) {
 		},
 		"pull with the CA of now":       func(ctx context.Context) error { return pull(ctx, t, namespace, token, publishedCA(t)) },
 		"pull with the CA as published": func(ctx context.Context) error { return pull(ctx, t, namespace, token, *both.Load()) },
-	})
+	}
+	for _, node := range nodes(t) {
+		things["pull by containerd of "+node.Name] = pullOnNode(t, node.Name, internalHost+"/"+namespace+"/hello:v1", token)
+	}
+	use := startUse(t, things)
 
 	leaves := map[string][]byte{}
 	for _, server := range servers {
@@ -94,6 +99,7 @@ func TestRotationOfTheCAUnderUse(t *testing.T) {
 	both.Store(&next)
 	eventually(t, "the API's registration follows the bundle", func(context.Context) error { return registeredCA(t, next) })
 	t.Logf("the registration followed after %s", time.Since(published).Round(100*time.Millisecond))
+	nodesTrust(t, next, published)
 	allServe(t, "a pair of the next CA", func(_ served, leaf *x509.Certificate) error {
 		if leaf.CheckSignatureFrom(certificates(t, first)[0]) == nil {
 			return errors.New("it is still signed by the first CA")

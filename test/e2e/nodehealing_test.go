@@ -19,7 +19,16 @@ import (
 // onNode runs a script inside a node.
 func onNode(t *testing.T, node, script string) string {
 	t.Helper()
-	return shared.shell(t, fmt.Sprintf("devcluster exec %s -- sh -euc '%s'", node, strings.ReplaceAll(script, "'", `'\''`)))
+	out, err := tryOnNode(t, node, script)
+	if err != nil {
+		t.Fatalf("on %s\n%s\n%s\n%v", node, script, out, err)
+	}
+	return out
+}
+
+func tryOnNode(t *testing.T, node, script string) (string, error) {
+	t.Helper()
+	return shared.tryShell(t, fmt.Sprintf("devcluster exec %s -- sh -euc '%s'", node, strings.ReplaceAll(script, "'", `'\''`)))
 }
 
 // mapsService says what is wrong with the line of the registry's Service on a node.
@@ -140,18 +149,31 @@ func TestANodeThatJoinsLaterPulls(t *testing.T) {
 // they are the hosts file, whose content is edited, the time and the hash.
 func etcOf(t *testing.T, node string) map[string]string {
 	t.Helper()
-	out := onNode(t, node, `cd /etc
+	all, err := tryEtcOf(t, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// tryEtcOf can fail while the directories change.
+func tryEtcOf(t *testing.T, node string) (map[string]string, error) {
+	t.Helper()
+	out, err := tryOnNode(t, node, `cd /etc
 		find . -type f ! -path ./hosts -printf "%p\t%y %m %U:%G %T@\n" -o -printf "%p\t%y %m %U:%G %l\n"
 		find . -type f ! -path ./hosts -print0 | xargs -0 sha256sum | sed -E "s/^(\S+)  (.*)$/\2\tsha256 \1/"`)
+	if err != nil {
+		return nil, fmt.Errorf("/etc of %s: %w\n%s", node, err, out)
+	}
 	all := map[string]string{}
 	for line := range strings.Lines(out) {
 		path, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		all[path] += text + " "
 	}
 	if len(all) < 50 {
-		t.Fatalf("/etc of %s has %d entries\n%s", node, len(all), out)
+		return nil, fmt.Errorf("/etc of %s has %d entries\n%s", node, len(all), out)
 	}
-	return all
+	return all, nil
 }
 
 // withoutAgent takes out of /etc what the markers of the agent claim.
