@@ -55,7 +55,7 @@ func Decide(config Config, runtimes []string) Result {
 func decidePath(config Config, versions versionSet, standard func(Effect) []Root) Result {
 	switch {
 	case strings.Contains(config.ConfigPath, ":"):
-		return list(config.ConfigPath, Effective)
+		return list(config, config.ConfigPath, Effective)
 	case config.ConfigPath != "":
 		rel, ok := belowEtc(config.ConfigPath)
 		if !ok {
@@ -66,11 +66,11 @@ func decidePath(config Config, versions versionSet, standard func(Effect) []Root
 		return say(standard(NotEffective), reasons.LegacyMirrors,
 			"containerd ignores /etc/containerd/certs.d because registry.mirrors is set; move the mirrors to hosts.toml files and %s", stanza(config))
 	case config.Version >= 4 || versions.allFrom(2, 2):
-		return list(defaultList, Effective)
+		return list(config, defaultList, Effective)
 	case versions.allBelow(2, 2):
 		return say(standard(NotEffective), reasons.ConfigPathNotSet, "containerd ignores /etc/containerd/certs.d; %s", stanza(config))
 	default:
-		result := list(defaultList, Unknown)
+		result := list(config, defaultList, Unknown)
 		result.Reasons = append(result.Reasons, reasons.New(reasons.ConfigPathUnknown, "/etc/containerd/config.toml", "",
 			"whether containerd reads /etc/containerd/certs.d depends on its version; to be sure %s", stanza(config)))
 		return result
@@ -80,14 +80,14 @@ func decidePath(config Config, versions versionSet, standard func(Effect) []Root
 // list serves the first directory of a list and the whole text as one literal path: since 2.1
 // containerd pulls through a service that does not split the list and looks for a directory with a
 // colon in its name.
-func list(value string, effect Effect) Result {
+func list(config Config, value string, effect Effect) Result {
 	first, rest, _ := strings.Cut(value, ":")
 	rel, ok := belowEtc(first)
 	second, _, _ := strings.Cut(rest, ":")
 	fallback, _ := belowEtc(second)
 	literal, literalOK := belowEtc(value)
 	if !ok || !literalOK {
-		return say(nil, reasons.ConfigPathUnreachable, "containerd reads %s, which is outside /etc; %s", value, stanza(Config{}))
+		return say(nil, reasons.ConfigPathUnreachable, "containerd reads %s, which is outside /etc; %s", value, stanza(config))
 	}
 	result := say([]Root{{rel, Containerd, effect, true, fallback}, {literal, Containerd, effect, true, ""}}, reasons.ConfigPathList,
 		"containerd's config_path is the list %s; it is served as a list and as one literal path", value)
@@ -102,13 +102,18 @@ func say(roots []Root, word, format string, args ...any) Result {
 	return Result{Roots: roots, Reasons: []reasons.Reason{reasons.New(word, where, "", format, args...)}}
 }
 
-// stanza is what an administrator adds to config.toml.
+// stanza is what an administrator adds to config.toml. The form of version 2 is read by every containerd that
+// has the directory; a file that names no version is one of version 1 for all of them.
 func stanza(config Config) string {
-	plugin := pluginImages
-	if config.Version == 2 {
-		plugin = pluginCRI
+	const ending = "config_path = %q%s and restart containerd"
+	switch directory := "/etc/" + containerdRoot; {
+	case config.Version == 0:
+		return fmt.Sprintf("begin /etc/containerd/config.toml with version = 2, set in it [plugins.%q.registry] "+ending, pluginCRI, directory, "")
+	case config.Version == 2:
+		return fmt.Sprintf("set [plugins.%q.registry] "+ending, pluginCRI, directory, " in /etc/containerd/config.toml")
+	default:
+		return fmt.Sprintf("set [plugins.%q.registry] "+ending, pluginImages, directory, " in /etc/containerd/config.toml")
 	}
-	return fmt.Sprintf("set [plugins.%q.registry] config_path = %q in /etc/containerd/config.toml and restart containerd", plugin, "/etc/"+containerdRoot)
 }
 
 // versionSet holds the distinct containerd versions of the nodes; unknown is true when there is none or

@@ -228,3 +228,24 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+// Behaviour 6: what is to be added has the form that the containerd of the node reads. A file without a version
+// is one of version 1 for it, in which no directory can be named.
+func TestTheStanzaFitsTheConfiguration(t *testing.T) {
+	const v2, v3 = `[plugins."io.containerd.grpc.v1.cri".registry]`, `[plugins."io.containerd.cri.v1.images".registry]`
+	for config, want := range map[string]string{
+		"":              "begin /etc/containerd/config.toml with version = 2, set in it " + v2,
+		"# empty":       "begin /etc/containerd/config.toml with version = 2, set in it " + v2,
+		"version = 2\n": "set " + v2,
+		"version = 3\n": "set " + v3,
+	} {
+		files := map[string]string{"containerd/": ""}
+		if config != "" {
+			files["containerd/config.toml"] = config
+		}
+		result := Detect(tree(t, files), Options{Runtimes: []string{"containerd://1.7.35"}})
+		if len(result.Reasons) != 1 || result.Reasons[0].Reason != reasons.ConfigPathNotSet || !strings.Contains(result.Reasons[0].Message, "; "+want) {
+			t.Errorf("%q: want %q, got %+v", config, want, result.Reasons)
+		}
+	}
+}
