@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
@@ -104,15 +105,23 @@ func (c *Controller) decideStorage(ctx context.Context, config *registryv1.Confi
 	if err != nil {
 		return err
 	}
+	running, err := c.Applier.Live(ctx, c.inNamespace("Deployment", registryv1.RegistryName))
+	if err != nil {
+		return err
+	}
+	if running != nil {
+		facts.Running = c.placeInUse(config, running)
+	}
 	plan, err := storage.Decide(config, facts)
 	out.storage = plan.Exists
 	if err != nil {
 		return err
 	}
-	if err := c.checkSwitch(ctx, config, plan); err != nil {
+	if err := checkSwitch(config, c.placeInUse(config, running), plan); err != nil {
 		return err
 	}
 	d.in.Storage, d.newClaim, out.plan = plan, facts.Claim == nil, &plan
+	d.lostClaim = d.newClaim && facts.Running == storage.Identity(&plan.Effective)
 	return nil
 }
 
@@ -132,7 +141,10 @@ func (c *Controller) claimed(p *pass, d deployments, config *registryv1.Config, 
 			out.plan = nil
 			return false
 		}
-		if d.newClaim {
+		if d.lostClaim {
+			c.Events("Warning", "StorageCreated", fmt.Sprintf(
+				"PersistentVolumeClaim %s had disappeared under the running registry and was created anew: it is empty unless its volume was kept, and metadata still lists the images; restore them from a backup or from the old PersistentVolume", claim.Name))
+		} else if d.newClaim {
 			c.Events("Normal", "StorageCreated", fmt.Sprintf("PersistentVolumeClaim %s was created for the registry", claim.Name))
 		}
 	}
@@ -147,11 +159,7 @@ func unchangeable(err error) bool {
 }
 
 // checkSwitch refuses another place for the blobs while the lock is on.
-func (c *Controller) checkSwitch(ctx context.Context, config *registryv1.Config, plan storage.Plan) error {
-	before, err := c.placeInUse(ctx, config)
-	if err != nil {
-		return err
-	}
+func checkSwitch(config *registryv1.Config, before string, plan storage.Plan) error {
 	after := storage.Identity(&plan.Effective)
 	if before == "" || before == after {
 		return nil
@@ -165,16 +173,12 @@ func (c *Controller) checkSwitch(ctx context.Context, config *registryv1.Config,
 
 // placeInUse is where the registry keeps its blobs. Its Deployment knows best: the status is written after it, and
 // not at all if that request fails. What others wrote there does not count.
-func (c *Controller) placeInUse(ctx context.Context, config *registryv1.Config) (string, error) {
-	deployment, err := c.Applier.Live(ctx, c.inNamespace("Deployment", registryv1.RegistryName))
-	if err != nil {
-		return "", err
-	}
+func (c *Controller) placeInUse(config *registryv1.Config, deployment *unstructured.Unstructured) string {
 	const name = registryv1.StorageIdentityAnnotation
 	if deployment != nil && apply.Wrote(deployment, c.Applier.FieldManager, "metadata", "annotations", name) {
-		return deployment.GetAnnotations()[name], nil
+		return deployment.GetAnnotations()[name]
 	}
-	return storage.Identity(config.Status.Storage), nil
+	return storage.Identity(config.Status.Storage)
 }
 
 func (c *Controller) tellAboutStorage(config *registryv1.Config, plan storage.Plan) {

@@ -76,7 +76,11 @@ func TestTheLockHoldsBeforeTheStatusIsWritten(t *testing.T) {
 				f = newFixture(t, config, deployment)
 			}
 			f.fill(t)
-			err := f.checkSwitch(t.Context(), config, to(test.to))
+			running, err := f.Applier.Live(t.Context(), f.inNamespace("Deployment", registryv1.RegistryName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = checkSwitch(config, f.placeInUse(config, running), to(test.to))
 			if blocked := len(fault.Sort(err).Permanent) == 1; blocked != test.blocked || err != nil != test.blocked {
 				t.Errorf("error %v, want it blocked: %t", err, test.blocked)
 			}

@@ -27,8 +27,11 @@ import (
 // httpSecretBytes is the length of the key that signs upload state.
 const httpSecretBytes = 64
 
-// defaultClassAnnotation marks the cluster's default StorageClass.
-const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
+// The cluster's default StorageClass is marked by one of these; Kubernetes knows both.
+const (
+	defaultClassAnnotation    = "storageclass.kubernetes.io/is-default-class"
+	oldDefaultClassAnnotation = "storageclass.beta.kubernetes.io/is-default-class"
+)
 
 type listers struct {
 	secrets    corelisters.SecretNamespaceLister
@@ -239,7 +242,8 @@ func (c *Controller) storageFacts(config *registryv1.Config) (storage.Facts, err
 		return facts, fmt.Errorf("list storage classes: %w", err)
 	}
 	for _, class := range classes {
-		facts.HasDefaultClass = facts.HasDefaultClass || class.Annotations[defaultClassAnnotation] == "true"
+		facts.Classes = append(facts.Classes, class.Name)
+		facts.HasDefaultClass = facts.HasDefaultClass || class.Annotations[defaultClassAnnotation] == "true" || class.Annotations[oldDefaultClassAnnotation] == "true"
 	}
 	return facts, nil
 }

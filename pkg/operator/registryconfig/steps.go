@@ -54,6 +54,8 @@ type deployments struct {
 	configured bool
 	// newClaim: the claim did not exist before this sync.
 	newClaim bool
+	// lostClaim: and the registry that runs keeps its images in it.
+	lostClaim bool
 }
 
 // needsOfAPIServer are the objects without which a Pod would not start, or would start wrongly.

@@ -159,9 +159,11 @@ func decideClaim(plan *Plan, config *registryv1.Config, facts Facts, named bool)
 	wanted := plan.Effective.PVC
 	claim := facts.Claim
 	switch {
+	case claim != nil && claim.DeletionTimestamp != nil:
+		return plan.ending(claim, facts)
 	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
 		return plan.missing(registryv1.ReasonPVCLost, registryv1.ReasonInvalidStorageConfiguration,
-			"PersistentVolumeClaim %s has lost its volume", wanted.Claim)
+			"PersistentVolumeClaim %s has lost its PersistentVolume %s; restore the volume, or name another claim in spec.storage.pvc.claim", wanted.Claim, claim.Spec.VolumeName)
 	case claim != nil && !Owned(claim) && !named:
 		return plan.missing(registryv1.ReasonPVCNotOwned, registryv1.ReasonInvalidStorageConfiguration,
 			"PersistentVolumeClaim %s exists and was not made by the operator; name it in spec.storage.pvc.claim to use it", wanted.Claim)
@@ -172,10 +174,50 @@ func decideClaim(plan *Plan, config *registryv1.Config, facts Facts, named bool)
 		return plan.missing(registryv1.ReasonPVCNotFound, registryv1.ReasonInvalidStorageConfiguration,
 			"PersistentVolumeClaim %s does not exist; create it, or set spec.storage.managementState to Managed to let the operator create it", wanted.Claim)
 	}
+	if err := checkClass(plan, facts); err != nil {
+		return err
+	}
 	plan.Claim = ownClaim(config, wanted)
 	plan.Exists = Existence{registryv1.ConditionTrue, registryv1.ReasonPVCCreated, fmt.Sprintf("PersistentVolumeClaim %s is kept by the operator", wanted.Claim)}
 	if claim != nil {
 		return keepClaim(plan, claim)
+	}
+	return nil
+}
+
+// ending is about a claim that was deleted and exists as long as a Pod uses it. The registry that uses it may not be
+// rolled: with its Pod the claim would go, and with the claim, mostly, the images.
+func (p *Plan) ending(claim *corev1.PersistentVolumeClaim, facts Facts) error {
+	if facts.Running == "PVC/"+claim.Name {
+		return p.missing(registryv1.ReasonPVCIssuesFound, registryv1.ReasonInvalidStorageConfiguration,
+			"PersistentVolumeClaim %s in namespace %s was deleted and ends, perhaps with all images, as soon as no Pod of the registry uses it, so the registry is left as it runs; set persistentVolumeReclaimPolicy of PersistentVolume %s to Retain or copy the images, then name another claim in spec.storage.pvc.claim of Config cluster or delete the Pods of the registry",
+			claim.Name, facts.Namespace, claim.Spec.VolumeName)
+	}
+	message := fmt.Sprintf("PersistentVolumeClaim %s in namespace %s is being deleted", claim.Name, facts.Namespace)
+	p.Exists = Existence{registryv1.ConditionFalse, registryv1.ReasonPVCIssuesFound, message}
+	if facts.Running != "" {
+		return fault.Permanentf(registryv1.ReasonInvalidStorageConfiguration, "%s; wait until it is gone, or name another one in spec.storage.pvc.claim", message)
+	}
+	return fault.WaitingFor("PersistentVolumeClaim %s, which is being deleted, to be gone", claim.Name)
+}
+
+// checkClass refuses a StorageClass by which the claim would never get a volume. A claim keeps the class with which
+// it was made, so a wrong name may not get that far, and a claim that has it already can only be made anew.
+func checkClass(plan *Plan, facts Facts) error {
+	wanted, claim := plan.Effective.PVC, facts.Claim
+	unbound := claim == nil || claim.Spec.VolumeName == "" && claim.Status.Phase != corev1.ClaimBound
+	if wanted.StorageClassName == "" || !unbound {
+		return nil
+	}
+	if claim != nil && claim.Spec.StorageClassName != nil && *claim.Spec.StorageClassName != wanted.StorageClassName {
+		return plan.missing(registryv1.ReasonPVCIssuesFound, registryv1.ReasonInvalidStorageConfiguration,
+			"spec.storage.pvc.storageClassName is %s, but PersistentVolumeClaim %s was made with StorageClass %s, which cannot be changed; the claim has no volume yet, so delete it to have it made anew",
+			wanted.StorageClassName, claim.Name, *claim.Spec.StorageClassName)
+	}
+	if !slices.Contains(facts.Classes, wanted.StorageClassName) {
+		return plan.missing(registryv1.ReasonPVCIssuesFound, registryv1.ReasonInvalidStorageConfiguration,
+			"spec.storage.pvc.storageClassName: StorageClass %s does not exist, so PersistentVolumeClaim %s would get no volume; create the class, or name another one",
+			wanted.StorageClassName, wanted.Claim)
 	}
 	return nil
 }

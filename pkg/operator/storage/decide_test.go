@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -33,6 +34,29 @@ func mark(c *corev1.PersistentVolumeClaim, manager string) {
 	}}
 }
 
+// ending is a claim that was deleted while a Pod uses it.
+func ending(c *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+	c.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	c.Spec.VolumeName = "pv-1"
+	return c
+}
+
+// pending is a claim without a volume.
+func pending(c *corev1.PersistentVolumeClaim, class string) *corev1.PersistentVolumeClaim {
+	c.Status.Phase, c.Spec.StorageClassName = corev1.ClaimPending, ptr.To(class)
+	return c
+}
+
+func bound(c *corev1.PersistentVolumeClaim, class string) *corev1.PersistentVolumeClaim {
+	c.Status.Phase, c.Spec.StorageClassName, c.Spec.VolumeName = corev1.ClaimBound, ptr.To(class), "pv-1"
+	return c
+}
+
+// classed asks for a claim of the operator's with a class.
+func classed(class string) registryv1.StorageSpec {
+	return registryv1.StorageSpec{ManagementState: registryv1.Managed, PVC: &registryv1.PVCStorage{Claim: "data", StorageClassName: class}}
+}
+
 func copied() *corev1.PersistentVolumeClaim {
 	c := claim(false, corev1.ReadWriteOnce)
 	mark(c, "kubectl-client-side-apply")
@@ -50,6 +74,7 @@ func TestDecide(t *testing.T) {
 		strategy string
 		facts    Facts
 		fault    string
+		waits    bool
 		exists   string
 		want     Plan
 		creates  bool
@@ -73,6 +98,17 @@ func TestDecide(t *testing.T) {
 			want: Plan{Replicas: 3, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
 		{name: "no writer", replicas: 1, storage: named, facts: Facts{Claim: claim(false, rox)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
 		{name: "foreign claim under the operator's name", replicas: 1, storage: registryv1.StorageSpec{PVC: &registryv1.PVCStorage{}}, facts: Facts{Claim: claim(false, rwo)}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCNotOwned},
+		{name: "claim that ends under the registry", replicas: 1, storage: named, facts: Facts{Claim: ending(claim(false, rwo)), Running: "PVC/data"}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "own claim that ends under the registry", replicas: 1, storage: named, facts: Facts{Claim: ending(claim(true, rwo)), Running: "PVC/data"}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "switch to a claim that ends", replicas: 1, storage: named, facts: Facts{Claim: ending(claim(false, rwo)), Running: "EmptyDir"}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "claim of a registry that was removed ends", replicas: 1, storage: named, facts: Facts{Claim: ending(claim(true, rwo))}, waits: true, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "missing class", replicas: 1, storage: classed("fats"), facts: Facts{Classes: []string{"fast"}}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "class that exists", replicas: 1, storage: classed("fast"), facts: Facts{Classes: []string{"fast"}}, exists: registryv1.ReasonPVCCreated, creates: true,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
+		{name: "corrected class of a claim without a volume", replicas: 1, storage: classed("fast"), facts: Facts{Classes: []string{"fast"}, Claim: pending(claim(true, rwo), "fats")}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "class of a claim without a volume is gone", replicas: 1, storage: classed("fast"), facts: Facts{Claim: pending(claim(true, rwo), "fast")}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCIssuesFound},
+		{name: "class of a claim with a volume is gone", replicas: 1, storage: classed("fast"), facts: Facts{Claim: bound(claim(true, rwo), "fast")}, exists: registryv1.ReasonPVCCreated, creates: true,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
 		{name: "own claim", replicas: 0, storage: named, facts: Facts{Claim: claim(true, rwo)}, exists: registryv1.ReasonPVCCreated, creates: true,
 			want: Plan{Replicas: 0, ReplicasReason: "ScaledToZero", Strategy: Recreate}},
 	} {
@@ -86,6 +122,10 @@ func TestDecide(t *testing.T) {
 			}
 			if reason != test.fault || plan.Exists.Reason != test.exists {
 				t.Fatalf("fault %q, exists %q; want %q, %q (%v)", reason, plan.Exists.Reason, test.fault, test.exists, err)
+			}
+			var waiting *fault.Waiting
+			if errors.As(err, &waiting) != test.waits {
+				t.Fatalf("waits: %t, want %t (%v)", !test.waits, test.waits, err)
 			}
 			if err != nil {
 				return
@@ -145,8 +185,7 @@ func TestAnExistingClaimKeepsItsClass(t *testing.T) {
 		{"another one in the spec", "slow", "fast", true},
 		{"filled in by the cluster", "", "", false},
 	} {
-		live := claim(true, corev1.ReadWriteOnce)
-		live.Spec.StorageClassName = ptr.To("fast")
+		live := bound(claim(true, corev1.ReadWriteOnce), "fast")
 		if !test.owned {
 			live.ManagedFields[0].FieldsV1 = metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:` + registryv1.OwnedAnnotation + `":{}}}}`)
 		}

@@ -38,8 +38,12 @@ type Facts struct {
 	// Claim is the claim that the spec names, or the operator's own when it names none; nil when it does
 	// not exist.
 	Claim *corev1.PersistentVolumeClaim
+	// Running is the place of the blobs of the registry that runs, empty while none does.
+	Running string
 	// HasDefaultClass says whether a StorageClass is the cluster's default.
 	HasDefaultClass bool
+	// Classes are the names of all StorageClasses.
+	Classes []string
 	// Namespace is the one of the operands, for messages.
 	Namespace string
 	// User is the data of Secret image-registry-private-configuration-user, nil when it does not exist.
