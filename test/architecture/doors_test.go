@@ -28,7 +28,7 @@ const (
 var parts = []string{"operator", "registry", "imageapiserver", "nodeca", "pruner"}
 
 // leaves are the packages below pkg/ that several parts share.
-var leaves = []string{"hostcerts", "leader", "logging", "memlimit", "oci", "version"}
+var leaves = []string{"hostcerts", "imageapiconfig", "leader", "logging", "memlimit", "oci", "version"}
 
 type goPackage struct {
 	ImportPath   string

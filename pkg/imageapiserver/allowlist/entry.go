@@ -1,11 +1,11 @@
 package allowlist
 
 import (
-	"fmt"
 	"strings"
 
 	configv1 "image.alauda.io/api/config/v1"
 	"image.alauda.io/api/image/reference"
+	"image.alauda.io/registry/pkg/imageapiconfig"
 )
 
 const (
@@ -22,9 +22,9 @@ type Entry struct {
 // ParseEntry reads host[:port]. Without port it means 443, or 80 for an
 // insecure registry.
 func ParseEntry(location configv1.RegistryLocation) (Entry, error) {
-	host, port, ok := split(strings.ToLower(location.DomainName))
-	if !ok || host == "" || strings.ContainsAny(host+port, "/ @#") {
-		return Entry{}, fmt.Errorf("%q is not host or host:port", location.DomainName)
+	host, port, err := imageapiconfig.Location(location)
+	if err != nil {
+		return Entry{}, err
 	}
 	switch {
 	case port != "":
@@ -43,21 +43,6 @@ func (e Entry) matches(t target) bool {
 	return matches(e.host, t.host) && matches(e.port, t.port)
 }
 
-// split cuts host[:port]; an IPv6 address stands in brackets. ok is false when
-// there are more colons, or one without a port.
-func split(text string) (host, port string, ok bool) {
-	end := strings.LastIndexByte(text, ']')
-	if strings.HasPrefix(text, "[") && end < 0 {
-		return "", "", false
-	}
-	host, rest := text[:end+1], text[end+1:]
-	before, after, found := strings.Cut(rest, ":")
-	if found && after == "" || strings.Contains(after, ":") || end >= 0 && before != "" {
-		return "", "", false
-	}
-	return host + before, after, true
-}
-
 // target is one way in which a client may reach what a reference names.
 type target struct{ host, port string }
 
@@ -67,7 +52,7 @@ func (t target) String() string { return t.host + ":" + t.port }
 // targets returns every host and port that a reference stands for; the first
 // is the one to show. All names of Docker Hub mean the same registry.
 func targets(ref reference.DockerImageReference, transport Transport) []target {
-	written, port, ok := split(strings.ToLower(ref.DockerClientDefaults().Registry))
+	written, port, ok := imageapiconfig.SplitPort(strings.ToLower(ref.DockerClientDefaults().Registry))
 	if !ok {
 		written, port = ref.Registry, ""
 	}

@@ -1,3 +1,12 @@
+// Package serverconfig reads the configuration file of the image API server (kind
+// ImageAPIServerConfig) and follows its changes while the server runs.
+//
+// In: the path of a file, usually a key of a mounted ConfigMap. Out: the current configuration, with
+// defaults filled in, to be asked for whenever it is needed. What package imageapiconfig does not take
+// is refused: at the start the server does not come up, later the last good configuration stays and the
+// failure is logged and counted.
+//
+// The package interprets nothing beyond validity and never writes the file.
 package serverconfig
 
 import (
@@ -14,6 +23,7 @@ import (
 	"k8s.io/klog/v2"
 
 	configv1 "image.alauda.io/api/config/v1"
+	"image.alauda.io/registry/pkg/imageapiconfig"
 )
 
 // PollInterval is how often the file is read again. A mounted ConfigMap takes up to a minute to
@@ -99,7 +109,7 @@ func (s *Source) reload() {
 
 func (s *Source) accept(data []byte) error {
 	s.data = data
-	config, err := Parse(data)
+	config, err := imageapiconfig.Parse(data)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", s.path, err)
 	}

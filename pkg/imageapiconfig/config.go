@@ -1,13 +1,11 @@
-// Package serverconfig reads the configuration file of the image API server (kind
-// ImageAPIServerConfig) and follows its changes while the server runs.
+// Package imageapiconfig is what counts as a configuration of the image API server (kind ImageAPIServerConfig).
 //
-// In: the path of a file, usually a key of a mounted ConfigMap. Out: the current configuration, with
-// defaults filled in, to be asked for whenever it is needed. Unknown fields and invalid values are
-// refused: at the start the server does not come up, later the last good configuration stays and the
-// failure is logged and counted.
+// In: YAML or JSON. Out: the configuration with its defaults, or every invalid value with its path; unknown fields
+// are refused. The server reads its file by it, and the operator holds to the same rules what it is about to
+// write: a file that is refused shows only when a server starts, which may be weeks later on a node that is drained.
 //
-// The package interprets nothing beyond validity and never writes the file.
-package serverconfig
+// The package reads no file and interprets nothing beyond validity.
+package imageapiconfig
 
 import (
 	"bytes"
@@ -21,7 +19,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	configv1 "image.alauda.io/api/config/v1"
-	"image.alauda.io/registry/pkg/imageapiserver/allowlist"
 )
 
 // Parse decodes YAML or JSON, fills in defaults and validates.
@@ -85,7 +82,7 @@ func validateImport(c *configv1.ImageImportConfig, refuse func(field, format str
 		}
 	}
 	for i, registry := range c.AllowedRegistriesForImport {
-		if _, err := allowlist.ParseEntry(registry); err != nil {
+		if _, _, err := Location(registry); err != nil {
 			refuse(fmt.Sprintf("imageImport.allowedRegistriesForImport[%d].domainName", i), "%v", err)
 		}
 	}
