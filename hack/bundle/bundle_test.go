@@ -101,25 +101,20 @@ func TestRelatedImagesAreThoseOfTheDeployment(t *testing.T) {
 // A release names every image by digest, and leaves nothing of the development names.
 func TestReleaseNamesImagesByDigest(t *testing.T) {
 	built := t.TempDir()
-	digest := func(i int) string { return "sha256:" + strings.Repeat(string(rune('a'+i)), 64) }
-	for i, name := range []string{packageName, "image-registry", "image-api-server", "node-ca", "pruner"} {
-		if err := os.MkdirAll(filepath.Join(built, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		index := `{"manifests":[{"digest":"` + digest(i) + `"}]}`
-		if err := os.WriteFile(filepath.Join(built, name, "index.json"), []byte(index), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	names := []string{packageName, "image-registry", "image-api-server", "node-ca", "pruner"}
+	digests := map[string]string{}
+	for _, name := range names {
+		digests[name] = buildLayout(t, filepath.Join(built, name), name)
 	}
 	o := repositoryOptions()
-	o.Registry, o.Digests, o.BundleImage = "registry.example.com/team/", built, "registry.example.com/team/bundle@"+digest(5)
+	o.Registry, o.Digests, o.BundleImage = "registry.example.com/team/", built, "registry.example.com/team/bundle@"+digests["pruner"]
 	for name, data := range mustRender(t, o) {
 		if strings.Contains(string(data), "localhost/") || strings.Contains(string(data), ":dev") {
 			t.Errorf("%s names an image of development", name)
 		}
 	}
 	related, _ := dig(renderedCSV(t, o), "spec", "relatedImages").([]any)
-	if want := "registry.example.com/team/image-registry@" + digest(1); len(related) != 5 || text(related[1], "image") != want {
+	if want := "registry.example.com/team/image-registry@" + digests["image-registry"]; len(related) != 5 || text(related[1], "image") != want {
 		t.Errorf("related images %v, want %s second", related, want)
 	}
 	o.Digests = t.TempDir()
@@ -274,6 +269,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"digests alone":  func(o *options) { o.Digests = "x" },
 		"leading v":      func(o *options) { o.Version = "v1.0.0" },
 		"half a version": func(o *options) { o.Replaces = "1.0" },
+		"another folder": func(o *options) { o.Replaces = "../1.0.0" },
 	} {
 		o := defaultOptions()
 		change(&o)

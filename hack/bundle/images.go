@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -36,7 +37,25 @@ func (in *input) nameImages(o options) error {
 	if in.bundleImage == "" {
 		in.bundleImage = strings.TrimSuffix(first(o.Registry, "localhost"), "/") + "/" + bundleImage + ":" + o.Tag
 	}
-	return nil
+	return in.checkImages(container)
+}
+
+// checkImages makes sure that the bundle says all that is pulled: the lifecycle manager and mirrors read its list.
+func (in *input) checkImages(container object) error {
+	if extra := dig(in.deployment, "spec", "template", "spec", "initContainers"); extra != nil {
+		return errors.New("the operator's Deployment has init containers, whose images the bundle does not list")
+	}
+	own := false
+	for _, variable := range imageVariables(container) {
+		if err := checkImage(text(variable, "value")); err != nil {
+			return fmt.Errorf("variable %s: %w", text(variable, "name"), err)
+		}
+		own = own || text(variable, "value") == text(container, "image")
+	}
+	if !own {
+		return fmt.Errorf("the operator's image %s is that of no variable", text(container, "image"))
+	}
+	return checkImage(in.bundleImage)
 }
 
 // released names one image of the release, by digest if the built images are at hand.
@@ -66,10 +85,10 @@ func layoutDigest(dir string) (string, error) {
 	if err := json.Unmarshal(data, &index); err != nil {
 		return "", fmt.Errorf("%s: %w", dir, err)
 	}
-	if len(index.Manifests) != 1 || !strings.HasPrefix(index.Manifests[0].Digest, "sha256:") {
-		return "", fmt.Errorf("%s: holds not exactly one image with a sha256 digest", dir)
+	if len(index.Manifests) != 1 {
+		return "", fmt.Errorf("%s: holds %d images, want one", dir, len(index.Manifests))
 	}
-	return index.Manifests[0].Digest, nil
+	return index.Manifests[0].Digest, checkBlob(dir, index.Manifests[0].Digest)
 }
 
 // imageName is the last segment of a reference without tag and digest.

@@ -84,8 +84,11 @@ func (o options) Validate() error {
 		return errors.New("--digests needs --registry: a digest alone is not the name of an image")
 	}
 	for flag, value := range map[string]string{"--version": o.Version, "--replaces": o.Replaces} {
-		if value != "" && !versionPattern.MatchString(value) {
-			return fmt.Errorf("%s %q is not a semantic version without leading v", flag, value)
+		if value == "" {
+			continue
+		}
+		if err := checkVersion(value); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
 		}
 	}
 	return nil

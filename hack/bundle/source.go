@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -25,8 +24,6 @@ const (
 	// suggestedNamespace is where the documentation installs.
 	suggestedNamespace = "image-registry-system"
 )
-
-var versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
 
 // object is a decoded YAML mapping.
 type object = map[string]any
@@ -59,12 +56,10 @@ func read(o options) (*input, error) {
 	if err := readYAML(at("hack", "bundle", "release.yaml"), &r); err != nil {
 		return nil, err
 	}
-	in := &input{version: first(o.Version, r.Version), createdAt: r.CreatedAt, history: r.History}
-	if !versionPattern.MatchString(in.version) {
-		return nil, fmt.Errorf("release.yaml: version %q is not a semantic version", in.version)
-	}
-	if o.Replaces != "" {
-		in.history = []string{o.Replaces}
+	in := &input{version: first(o.Version, r.Version), createdAt: r.CreatedAt}
+	var err error
+	if in.history, err = earlier(r.History, o.Replaces, in.version); err != nil {
+		return nil, fmt.Errorf("release.yaml and the flags: %w", err)
 	}
 	if len(in.history) > 0 {
 		in.replaces = in.history[len(in.history)-1]
@@ -72,7 +67,6 @@ func read(o options) (*input, error) {
 	if err := readYAML(at("hack", "bundle", "base.yaml"), &in.base); err != nil {
 		return nil, err
 	}
-	var err error
 	if in.icon, err = os.ReadFile(at("hack", "bundle", "icon.svg")); err != nil {
 		return nil, err
 	}
@@ -215,6 +209,9 @@ func (in *input) readReleased(dir string) error {
 	for _, version := range in.history {
 		data, err := os.ReadFile(filepath.Join(dir, "v"+version+".yaml"))
 		if err != nil {
+			return fmt.Errorf("catalog entry of release %s: %w", version, err)
+		}
+		if err := checkEntry(data, version); err != nil {
 			return fmt.Errorf("catalog entry of release %s: %w", version, err)
 		}
 		in.released[version] = data
