@@ -28,6 +28,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 )
 
 // serve runs the registry until the context ends.
@@ -101,6 +103,7 @@ func connect(ctx context.Context, c *config.Config, traces *tracing.Tracing, log
 	if err != nil {
 		return deps, err
 	}
+	kubeConfig.Wrap(logging.Hanging(klog.FromContext(ctx), clock.RealClock{}, logging.HangingAfter))
 	if traces != nil {
 		kubeConfig.Wrap(func(next http.RoundTripper) http.RoundTripper { return traces.Wrap("API", true, next) })
 	}

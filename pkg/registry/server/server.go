@@ -63,11 +63,12 @@ type Server struct {
 	health   *Health
 	metrics  *Metrics
 	log      *zap.Logger
+	failures *failures
 }
 
 // New returns a Server; Handler or Run use it.
 func New(options Options, h *handlers.Handlers, health *Health, metrics *Metrics, log *zap.Logger) *Server {
-	return &Server{options: options, handlers: h, health: health, metrics: metrics, log: log}
+	return &Server{options: options, handlers: h, health: health, metrics: metrics, log: log, failures: newFailures(log, time.Now)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -135,9 +136,7 @@ func (s *Server) serve(w *response, r *http.Request, record *handlers.Record) (g
 	}
 	refusal := apierror.From(err)
 	record.Refusal = refusal
-	if refusal.Cause != nil && refusal.Status >= http.StatusInternalServerError {
-		s.log.Error("request failed", zap.String("request_id", record.ID), zap.Error(err))
-	}
+	s.failures.write(record.ID, refusal, err)
 	if !w.wroteHeader {
 		apierror.Write(w, r, record.ID, refusal)
 	}
