@@ -18,7 +18,12 @@ import (
 	"image.alauda.io/registry/pkg/version"
 )
 
-const userAgent = "alauda-image-pruner"
+const (
+	userAgent = "alauda-image-pruner"
+	// podToken is where a Pod finds its token. Inside the cluster the network costs less than the compression of
+	// gigabytes, which the API servers would have to do.
+	podToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+)
 
 // connection says how to reach the API server; inside a Pod nothing needs to be given.
 type connection struct {
@@ -41,10 +46,12 @@ func (c *connection) addFlags(flags *pflag.FlagSet) {
 
 // clients talk to the cluster.
 type clients struct {
-	kube     kubernetes.Interface
-	image    imageclient.Interface
-	dates    *snapshot.Dates
-	warnings *snapshot.Warnings
+	kube  kubernetes.Interface
+	image imageclient.Interface
+	// imageLists reads Images for a snapshot.
+	imageLists rest.Interface
+	dates      *snapshot.Dates
+	warnings   *snapshot.Warnings
 	// config is what the clients were made from, for credentials and authorities.
 	config *rest.Config
 	// watching is like kube, without a timeout. api and objects are for custom kinds.
@@ -63,6 +70,9 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 		return clients{}, failure(exitUsage, "--kubeconfig: %s", withoutDirectories(err, rules))
 	}
 	config.QPS, config.Burst, config.Timeout = qps, burst, c.timeout
+	if config.BearerTokenFile == podToken {
+		config.DisableCompression = true
+	}
 	config.UserAgent = version.UserAgent(userAgent)
 	plain := rest.CopyConfig(config)
 	dates := &snapshot.Dates{}
@@ -95,7 +105,7 @@ func (c *connection) clients(qps float32, burst int) (clients, error) {
 		return clients{}, failure(exitUsage, "client: %w", err)
 	}
 	return clients{
-		kube: kube, image: image, dates: dates, warnings: warnings, config: plain,
+		kube: kube, image: image, imageLists: image.ImageV1().RESTClient(), dates: dates, warnings: warnings, config: plain,
 		watching: watching, api: api, objects: custom,
 	}, nil
 }

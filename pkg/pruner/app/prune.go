@@ -92,7 +92,7 @@ func (r *run) source(ctx context.Context, progress *progress) (snapshot.Source, 
 	}
 	r.whitelisted = config.Whitelisted()
 	return snapshot.Source{
-		Kube: r.kube, Watching: r.watching, Image: r.image, Custom: custom, Objects: r.objects,
+		Kube: r.kube, Watching: r.watching, Image: r.image, ImageLists: r.imageLists, Custom: custom, Objects: r.objects,
 		Dates: r.dates, Warnings: r.warnings, Clock: r.clock, ChunkSize: r.ChunkSize,
 		KeepYoungerThan: r.KeepYoungerThan, IgnoreInactiveReplicaSets: r.IgnoreInactiveReplicaSets,
 		Hosts: known, Names: names, OverSize: r.OverSizeLimit,

@@ -62,6 +62,8 @@ type Index struct {
 	hosts *Hosts
 	// names are those of this registry, for references in the middle of a text.
 	names *Hosts
+	// memory spares parsing.
+	memory memory
 
 	mu        sync.RWMutex
 	tags      map[streamTag]Source
@@ -113,7 +115,7 @@ func (x *Index) add(v value) {
 		x.protectMentioned(v)
 		return
 	}
-	ref, err := Parse(v.text)
+	ref, err := x.memory.parse(v.text)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err != nil {

@@ -54,8 +54,10 @@ func Parse(value string) (Reference, error) {
 	if value == "" {
 		return Reference{}, nil
 	}
-	if d, err := digest.Parse(value); err == nil {
-		return Reference{Kind: Bare, Digest: d.String()}, nil
+	if !strings.Contains(value, "/") { // as no digest does
+		if d, err := digest.Parse(value); err == nil {
+			return Reference{Kind: Bare, Digest: d.String()}, nil
+		}
 	}
 	named, err := reference.ParseNormalizedNamed(value)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"golang.org/x/net/http2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -131,8 +132,13 @@ func (s *server) retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// Passing tells a busy or restarting server from one that refuses.
+// Passing tells a busy or restarting server from one that refuses. A server that ends in the middle of an
+// answer cuts it off.
 func Passing(err error) bool {
+	var reset http2.StreamError
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &reset) {
+		return true
+	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		code := status.Status().Code

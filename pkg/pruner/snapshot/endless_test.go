@@ -17,11 +17,11 @@ import (
 func TestListThatLeadsBackToItself(t *testing.T) {
 	for _, tokens := range [][]string{{"a"}, {"a", "b"}} {
 		calls := 0
-		_, _, err := pager{clock: newWaits(), chunkSize: 1}.whole(t.Context(), "pods", func(context.Context, metav1.ListOptions) (objects.Page, error) {
+		_, _, err := pager{clock: newWaits(), chunkSize: 1}.whole(t.Context(), "pods", func(context.Context, metav1.ListOptions) (page, error) {
 			if calls++; calls > 100 {
-				return objects.Page{}, errors.New("read for ever")
+				return page{}, errors.New("read for ever")
 			}
-			return objects.Page{Continue: tokens[calls%len(tokens)], Items: 1}, nil
+			return page{Page: objects.Page{Continue: tokens[calls%len(tokens)], Items: 1}}, nil
 		}, func() {})
 		if err == nil || !strings.Contains(err.Error(), "list pods") || calls > 10 {
 			t.Errorf("after %d pages: %v", calls, err)

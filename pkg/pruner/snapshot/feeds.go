@@ -74,17 +74,16 @@ func (s Source) feed(snap *Snapshot, kind roots.Kind, selection roots.Selection,
 		f.what += " in namespace " + namespace
 	}
 	if kind.Unlistable != "" {
-		f.read = func(context.Context, metav1.ListOptions) (objects.Page, error) {
-			return objects.Page{}, errors.New(kind.Unlistable)
-		}
+		f.read = func(context.Context, metav1.ListOptions) (page, error) { return page{}, errors.New(kind.Unlistable) }
 		return f
 	}
 	visit := func(object map[string]any) {
 		snap.Uses.AddCustom(references.Custom{Kind: kind.Kind, Object: object, Paths: selection.Paths})
 	}
-	f.read = func(ctx context.Context, options metav1.ListOptions) (objects.Page, error) {
+	f.read = func(ctx context.Context, options metav1.ListOptions) (page, error) {
 		options.LabelSelector = selection.LabelSelector
-		return s.Objects.List(ctx, kind.GVR(), namespace, options, visit)
+		read, err := s.Objects.List(ctx, kind.GVR(), namespace, options, visit)
+		return page{Page: read}, err
 	}
 	f.add = func(object runtime.Object) error {
 		custom, ok := object.(*unstructured.Unstructured)

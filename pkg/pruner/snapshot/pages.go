@@ -25,8 +25,16 @@ const (
 
 type listFunc func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error)
 
-// readFunc reads one page and what is on it.
-type readFunc func(ctx context.Context, options metav1.ListOptions) (objects.Page, error)
+// readFunc reads one page.
+type readFunc func(ctx context.Context, options metav1.ListOptions) (page, error)
+
+// page has been read; what is on it is still to be visited.
+type page struct {
+	objects.Page
+	// visit shows the items to who asked for the list and counts them. The next page is read meanwhile. Nil
+	// means that this happened while the page was read.
+	visit func() (items int, err error)
+}
 
 // pager reads whole lists.
 type pager struct {
@@ -44,19 +52,19 @@ func (p pager) each(ctx context.Context, what string, list listFunc, restart fun
 
 // visiting shows visit the items of each page.
 func visiting(list listFunc, visit func(runtime.Object) error) readFunc {
-	return func(ctx context.Context, options metav1.ListOptions) (objects.Page, error) {
-		page, err := list(ctx, options)
+	return func(ctx context.Context, options metav1.ListOptions) (page, error) {
+		read, err := list(ctx, options)
 		if err != nil {
-			return objects.Page{}, err
+			return page{}, err
 		}
-		if err := meta.EachListItem(page, visit); err != nil {
-			return objects.Page{}, err
-		}
-		accessor, err := meta.ListAccessor(page)
+		accessor, err := meta.ListAccessor(read)
 		if err != nil {
-			return objects.Page{}, err
+			return page{}, err
 		}
-		return objects.Page{Continue: accessor.GetContinue(), ResourceVersion: accessor.GetResourceVersion(), Items: meta.LenList(page)}, nil
+		return page{
+			Page:  objects.Page{Continue: accessor.GetContinue(), ResourceVersion: accessor.GetResourceVersion()},
+			visit: func() (int, error) { return meta.LenList(read), meta.EachListItem(read, visit) },
+		}, nil
 	}
 }
 
@@ -75,37 +83,72 @@ func (p pager) whole(ctx context.Context, what string, read readFunc, restart fu
 	}
 }
 
+// once reads every page, the next one while the last one is visited.
 func (p pager) once(ctx context.Context, what string, read readFunc) (items int, version string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var coming <-chan pageRead
+	defer func() {
+		// Nothing is visited any more when the list begins again.
+		cancel()
+		if coming != nil {
+			<-coming
+		}
+	}()
 	options := metav1.ListOptions{Limit: p.chunkSize}
 	seen := map[string]bool{}
-	for {
-		page, err := p.page(ctx, read, options)
-		if err != nil {
-			return 0, "", err
+	for coming = p.ahead(ctx, read, options); ; {
+		next := <-coming
+		coming = nil
+		if next.err != nil {
+			return 0, "", next.err
 		}
-		if items += page.Items; p.progress != nil {
+		options.Continue = next.Continue
+		if !seen[next.Continue] && next.Continue != "" {
+			coming = p.ahead(ctx, read, options)
+		}
+		if next.visit != nil {
+			if next.Items, err = next.visit(); err != nil {
+				return 0, "", err
+			}
+		}
+		if items += next.Items; p.progress != nil {
 			p.progress(what, items)
 		}
-		if page.Continue == "" {
-			return items, page.ResourceVersion, nil
+		if next.Continue == "" {
+			return items, next.ResourceVersion, nil
 		}
-		if seen[page.Continue] {
+		if seen[next.Continue] {
 			return 0, "", errors.New("the API server leads back to a page that was read already")
 		}
-		seen[page.Continue] = true
-		options.Continue = page.Continue
+		seen[next.Continue] = true
 	}
+}
+
+// pageRead is what came of reading a page.
+type pageRead struct {
+	page
+	err error
+}
+
+// ahead reads a page in the background.
+func (p pager) ahead(ctx context.Context, read readFunc, options metav1.ListOptions) <-chan pageRead {
+	done := make(chan pageRead, 1)
+	go func() {
+		next, err := p.page(ctx, read, options)
+		done <- pageRead{next, err}
+	}()
+	return done
 }
 
 // page reads one page, several times if the server is only busy, and not before the server asked to be
 // asked again.
-func (p pager) page(ctx context.Context, read readFunc, options metav1.ListOptions) (objects.Page, error) {
+func (p pager) page(ctx context.Context, read readFunc, options metav1.ListOptions) (page, error) {
 	delay := pageDelay
 	for attempt := 1; ; attempt++ {
 		asked, advice := withAdvice(ctx)
-		page, err := read(asked, options)
+		read, err := read(asked, options)
 		if err == nil || attempt == pageAttempts || !roots.Passing(err) || ctx.Err() != nil {
-			return page, err
+			return read, err
 		}
 		wait := delay
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
@@ -113,7 +156,7 @@ func (p pager) page(ctx context.Context, read readFunc, options metav1.ListOptio
 		}
 		select {
 		case <-ctx.Done():
-			return objects.Page{}, errors.Join(err, ctx.Err())
+			return page{}, errors.Join(err, ctx.Err())
 		case <-p.clock.After(max(wait, advice.wait())):
 		}
 		delay *= 2

@@ -58,13 +58,15 @@ type Stream struct {
 func (s Stream) Key() string { return s.Namespace + "/" + s.Name }
 
 // ImageOf projects an Image. What cannot be understood makes it incomplete, never an error.
-func ImageOf(image *imagev1.Image) Image {
-	notes := image.Annotations
+func ImageOf(image *imagev1.Image) Image { return recordOf(image).project() }
+
+func (r record) project() Image {
+	notes := r.Metadata.Annotations
 	projected := Image{
-		Digest:          image.Name,
-		UID:             string(image.UID),
-		ResourceVersion: image.ResourceVersion,
-		Created:         image.CreationTimestamp.Time,
+		Digest:          r.Metadata.Name,
+		UID:             string(r.Metadata.UID),
+		ResourceVersion: r.Metadata.ResourceVersion,
+		Created:         r.Metadata.CreationTimestamp.Time,
 		Managed:         notes[imagev1.ManagedByAlaudaAnnotation] == "true" || notes[managedAlias] == "true",
 		Keep:            notes[imagev1.KeepAnnotation] == "true",
 		Subject:         notes[imagev1.ImageSubjectAnnotation],
@@ -72,33 +74,32 @@ func ImageOf(image *imagev1.Image) Image {
 	if at, err := time.Parse(time.RFC3339, notes[imagev1.ImageLastReferencedTimeAnnotation]); err == nil {
 		projected.LastReferenced = at
 	}
-	for _, child := range image.DockerImageManifests {
+	for _, child := range r.DockerImageManifests {
 		projected.Children = append(projected.Children, child.Digest)
 	}
-	metadata, err := decodeMetadata(image.DockerImageMetadata.Raw)
 	// What is larger counts, as when the image was pushed: metadata may have come from somewhere else.
-	projected.Size = max(metadata.Size, layersSize(image))
-	hasConfig := notes[imagev1.ImageConfigDigestAnnotation] != "" || metadata.ID != ""
-	empty := len(image.DockerImageLayers) == 0 && !hasConfig && len(projected.Children) == 0 &&
+	projected.Size = max(r.DockerImageMetadata.Size, layersSize(r.DockerImageLayers))
+	hasConfig := notes[imagev1.ImageConfigDigestAnnotation] != "" || r.DockerImageMetadata.ID != ""
+	empty := len(r.DockerImageLayers) == 0 && !hasConfig && len(projected.Children) == 0 &&
 		notes[imagev1.ImageManifestBlobStoredAnnotation] != "true"
-	_, digestErr := digest.Parse(image.Name)
-	projected.Incomplete = err != nil || empty || digestErr != nil
+	_, digestErr := digest.Parse(r.Metadata.Name)
+	projected.Incomplete = r.DockerImageMetadata.err != nil || empty || digestErr != nil
 	return projected
 }
 
 // layersSize is the size of the distinct layers; it stops at the largest number.
-func layersSize(image *imagev1.Image) int64 {
+func layersSize(layers []layer) int64 {
 	total := int64(0)
-	counted := make(map[string]bool, len(image.DockerImageLayers))
-	for _, layer := range image.DockerImageLayers {
-		if counted[layer.Name] || layer.LayerSize <= 0 {
+	counted := make(map[string]bool, len(layers))
+	for _, layer := range layers {
+		if counted[layer.Name] || layer.Size <= 0 {
 			continue
 		}
 		counted[layer.Name] = true
-		if total > math.MaxInt64-layer.LayerSize {
+		if total > math.MaxInt64-layer.Size {
 			return math.MaxInt64
 		}
-		total += layer.LayerSize
+		total += layer.Size
 	}
 	return total
 }

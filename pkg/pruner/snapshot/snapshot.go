@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	imagev1 "image.alauda.io/api/image/v1"
@@ -27,6 +28,9 @@ const parallelRoots = 4
 type Source struct {
 	Kube  kubernetes.Interface
 	Image imageclient.Interface
+	// ImageLists is the client of the Image API's group, by which Images are read in a shorter form; nil reads
+	// them whole, with Image.
+	ImageLists rest.Interface
 	// Watching is like Kube, without a timeout; nil means Kube.
 	Watching kubernetes.Interface
 	// Custom are the kinds beside the built-in ones that use images, and Objects reads them.
@@ -122,18 +126,7 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	}
 	slices.SortFunc(snap.Streams, func(a, b Stream) int { return strings.Compare(a.Key(), b.Key()) })
 
-	err = pages.each(ctx, "images", of(s.Image.ImageV1().Images().List),
-		func() { clear(snap.Images); s.seeImage(nil) },
-		func(object runtime.Object) error {
-			image, ok := object.(*imagev1.Image)
-			if !ok {
-				return fmt.Errorf("unexpected %T", object)
-			}
-			snap.Images[image.Name] = ImageOf(image)
-			s.seeImage(image)
-			return nil
-		})
-	if err != nil {
+	if err := s.readImages(ctx, pages, snap); err != nil {
 		return nil, err
 	}
 	if err := s.Warnings.check(); err != nil {
@@ -154,6 +147,26 @@ func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 		snap.Uses.AddStream(stream)
 	}
 	return snap, s.ReadRoots(ctx, snap)
+}
+
+// readImages reads Images whole only for who wants to see them.
+func (s Source) readImages(ctx context.Context, pages pager, snap *Snapshot) error {
+	keep := func(image Image) { snap.Images[image.Digest] = image }
+	if s.ImageLists != nil && s.SeeImage == nil {
+		_, _, err := pages.whole(ctx, "images", records(s.ImageLists, keep), func() { clear(snap.Images) })
+		return err
+	}
+	return pages.each(ctx, "images", of(s.Image.ImageV1().Images().List),
+		func() { clear(snap.Images); s.seeImage(nil) },
+		func(object runtime.Object) error {
+			image, ok := object.(*imagev1.Image)
+			if !ok {
+				return fmt.Errorf("unexpected %T", object)
+			}
+			keep(ImageOf(image))
+			s.seeImage(image)
+			return nil
+		})
 }
 
 func (s Source) seeImage(image *imagev1.Image) {
