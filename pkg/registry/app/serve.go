@@ -117,7 +117,9 @@ func connect(ctx context.Context, c *config.Config, traces *tracing.Tracing, log
 	if deps.Metadata, err = gc.NewKubeMetadata(kubeConfig); err != nil {
 		return deps, err
 	}
-	if deps.API, err = imageapi.NewKubeClient(kubeConfig); err != nil {
+	calls := rest.CopyConfig(kubeConfig)
+	calls.Timeout = c.Alauda.KubeClient.Timeout
+	if deps.API, err = imageapi.NewKubeClient(calls); err != nil {
 		return deps, err
 	}
 	if deps.Signatures, err = signatures.NewKubeClient(kubeConfig); err != nil {

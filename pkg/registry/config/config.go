@@ -68,6 +68,8 @@ type Alauda struct {
 type KubeClient struct {
 	QPS   float32 `yaml:"qps"`
 	Burst int     `yaml:"burst"`
+	// Timeout ends a call of the image API that nobody answers.
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Server says under which names this registry is reached.

@@ -44,8 +44,8 @@ func (c *Config) Validate() error {
 	if c.Alauda.Manifests.MaxSize <= 0 {
 		bad("alauda.manifests.maxsize: must be positive")
 	}
-	if c.Alauda.KubeClient.QPS <= 0 || c.Alauda.KubeClient.Burst <= 0 {
-		bad("alauda.kubeclient: qps and burst must be positive")
+	if c.Alauda.KubeClient.QPS <= 0 || c.Alauda.KubeClient.Burst <= 0 || c.Alauda.KubeClient.Timeout <= 0 {
+		bad("alauda.kubeclient: qps, burst and timeout must be positive")
 	}
 	if c.Configuration.Catalog.MaxEntries <= 0 || c.Configuration.Tags.MaxTags <= 0 {
 		bad("catalog.maxentries and tags.maxtags: must be positive")
