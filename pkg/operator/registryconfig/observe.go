@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -212,9 +213,9 @@ func (c *Controller) oidc(ctx context.Context, config *registryv1.Config) (regis
 	if err != nil {
 		return spec, fmt.Errorf("read ConfigMap %s/global-info: %w", metav1.NamespacePublic, err)
 	}
-	spec.IssuerURL = info.Data["oidcIssuer"]
+	spec.IssuerURL = strings.TrimSpace(info.Data["oidcIssuer"])
 	if spec.ClientID == "" {
-		spec.ClientID = info.Data["oidcClientID"]
+		spec.ClientID = strings.TrimSpace(info.Data["oidcClientID"])
 	}
 	return spec, nil
 }

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/yaml"
 
 	configv1 "image.alauda.io/api/config/v1"
 	registryv1 "image.alauda.io/api/imageregistry/v1"
@@ -62,7 +61,11 @@ func APIServerDeployment(in Inputs) (*unstructured.Unstructured, error) {
 	}
 	container.Args = append(container.Args, storageArguments(in.ImageStorage.Etcd)...)
 	container.Args = append(container.Args, "--v="+strconv.Itoa(Verbosity(in.Config.Spec.LogLevel)))
-	container.Env = append(container.Env, literal(in.proxyEnv(in.ImageStorage.Etcd.Hosts()...))...)
+	proxy, err := in.proxyEnv(in.ImageStorage.Etcd.Hosts()...)
+	if err != nil {
+		return nil, err
+	}
+	container.Env = append(container.Env, literal(proxy)...)
 	if config.Resources != nil {
 		container.Resources = *config.Resources
 	}
@@ -141,20 +144,11 @@ func APIService(s Settings, bundle string) (*unstructured.Unstructured, error) {
 
 // APIServerConfig is ConfigMap image-api-server-config.
 func APIServerConfig(in Inputs) (*unstructured.Unstructured, error) {
-	settings, err := apiServerSettings(in)
+	text, err := in.apiServerText()
 	if err != nil {
 		return nil, err
 	}
-	extra, err := rawObject(in.Config.Spec.ImageAPI.Config)
-	if err != nil {
-		return nil, fault.Permanentf(registryv1.ReasonVerificationFailed, "spec.imageAPI.config: %v", err)
-	}
-	merge(settings, extra)
-	text, err := yaml.Marshal(settings)
-	if err != nil {
-		return nil, fmt.Errorf("configuration of image-api-server: %w", err)
-	}
-	return in.configMap(registryv1.ConfigMapImageAPIConfig, "api-server", map[string]string{registryv1.KeyImageAPIConfig: string(text)})
+	return in.configMap(registryv1.ConfigMapImageAPIConfig, "api-server", map[string]string{registryv1.KeyImageAPIConfig: text})
 }
 
 // apiServerSettings are the keys that have a field in Config. All others keep the server's defaults, so they

@@ -8,11 +8,9 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
-	"image.alauda.io/registry/pkg/operator/fault"
 	"image.alauda.io/registry/pkg/operator/storage"
 )
 
@@ -55,14 +53,21 @@ func RegistryEnv(in Inputs) ([]corev1.EnvVar, error) {
 	add("REGISTRY_ALAUDA_METRICS_ENABLED", "true")
 	add("REGISTRY_ALAUDA_QUOTA_ENABLED", "true")
 	add("REGISTRY_ALAUDA_AUTH_AUDIENCE", Scalar(TokenAudience(spec)))
+	if err := in.checkOIDC(); err != nil {
+		return nil, err
+	}
 	env = append(env, oidcEnv(in.OIDC)...)
 	env = append(env, requestsEnv(spec.Requests)...)
-	through, err := pullThroughEnv(spec.ImageAPI.Config)
+	through, err := in.pullThroughEnv()
 	if err != nil {
 		return nil, err
 	}
 	env = append(env, through...)
-	env = append(env, in.proxyEnv()...)
+	proxy, err := in.proxyEnv()
+	if err != nil {
+		return nil, err
+	}
+	env = append(env, proxy...)
 	add("SSL_CERT_DIR", "/etc/ssl/certs:/var/run/configmaps/trusted-ca:/var/run/configmaps/storage-ca")
 	return env, nil
 }
@@ -165,10 +170,17 @@ func requestsEnv(requests registryv1.RequestsSpec) []corev1.EnvVar {
 }
 
 // pullThroughEnv hands the registry those import settings that pull-through must follow as well.
-func pullThroughEnv(config *runtime.RawExtension) ([]corev1.EnvVar, error) {
+func (in Inputs) pullThroughEnv() ([]corev1.EnvVar, error) {
+	config := in.Config.Spec.ImageAPI.Config
+	if config == nil {
+		return nil, nil
+	}
+	if _, err := in.apiServerText(); err != nil {
+		return nil, err
+	}
 	settings, err := rawObject(config)
 	if err != nil {
-		return nil, fault.Permanentf(registryv1.ReasonVerificationFailed, "spec.imageAPI.config: %v", err)
+		return nil, refuse("spec.imageAPI.config: %v", err)
 	}
 	imports, _ := settings["imageImport"].(map[string]any)
 	var env []corev1.EnvVar
@@ -198,30 +210,23 @@ func flow(value any) (string, error) {
 
 // proxyEnv is empty unless a proxy is set. The cluster's own addresses never go through it: calls to the API
 // server would, and neither do those of further hosts.
-func (in Inputs) proxyEnv(further ...string) []corev1.EnvVar {
-	first := func(values ...string) string {
-		for _, value := range values {
-			if value != "" {
-				return value
-			}
-		}
-		return ""
+func (in Inputs) proxyEnv(further ...string) ([]corev1.EnvVar, error) {
+	proxy, err := in.proxy()
+	if err != nil {
+		return nil, err
 	}
-	spec := in.Config.Spec.Proxy
-	http, https := first(spec.HTTP, in.Proxy.HTTP), first(spec.HTTPS, in.Proxy.HTTPS)
-	noProxy := first(spec.NoProxy, in.Proxy.NoProxy)
 	var env []corev1.EnvVar
-	if http != "" {
-		env = append(env, corev1.EnvVar{Name: "HTTP_PROXY", Value: http})
+	if proxy.HTTP != "" {
+		env = append(env, corev1.EnvVar{Name: "HTTP_PROXY", Value: proxy.HTTP})
 	}
-	if https != "" {
-		env = append(env, corev1.EnvVar{Name: "HTTPS_PROXY", Value: https})
+	if proxy.HTTPS != "" {
+		env = append(env, corev1.EnvVar{Name: "HTTPS_PROXY", Value: proxy.HTTPS})
 	}
 	if len(env) == 0 {
-		return nil
+		return nil, nil
 	}
 	wanted := []string{"localhost", "127.0.0.1", ".svc", ".svc." + in.ClusterDomain, "." + in.ClusterDomain, serviceHost}
-	return append(env, corev1.EnvVar{Name: "NO_PROXY", Value: joinUnique(strings.Split(noProxy, ","), wanted, further)})
+	return append(env, corev1.EnvVar{Name: "NO_PROXY", Value: joinUnique(strings.Split(proxy.NoProxy, ","), wanted, further)}), nil
 }
 
 func joinUnique(lists ...[]string) string {
