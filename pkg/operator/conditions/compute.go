@@ -12,6 +12,7 @@ import (
 
 // Compute returns all conditions of Config, sorted by type. A transition time moves only with the status.
 func Compute(in Input) []registryv1.OperatorCondition {
+	in = in.brief()
 	verdicts := map[string]verdict{
 		registryv1.ConditionAvailable:               availableVerdict(in),
 		registryv1.ConditionProgressing:             progressingVerdict(in),
@@ -42,13 +43,14 @@ func Compute(in Input) []registryv1.OperatorCondition {
 }
 
 // Keep fills in the transition times: the previous one where the status is the same, now elsewhere. The
-// result is sorted by type.
+// result is sorted by type. A message that is too long to be stored is cut.
 func Keep(previous, next []registryv1.OperatorCondition, now metav1.Time) []registryv1.OperatorCondition {
 	before := map[string]registryv1.OperatorCondition{}
 	for _, condition := range previous {
 		before[condition.Type] = condition
 	}
 	for i := range next {
+		next[i].Message = clip(next[i].Message)
 		next[i].LastTransitionTime = now.Rfc3339Copy()
 		if old, ok := before[next[i].Type]; ok && old.Status == next[i].Status {
 			next[i].LastTransitionTime = old.LastTransitionTime

@@ -10,6 +10,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Permanent is a fault with a reason for the conditions. The message names the object and the field to
@@ -50,7 +51,9 @@ func Sort(err error) Classes {
 		var waiting *Waiting
 		switch {
 		case errors.As(single, &permanent):
-			out.Permanent = append(out.Permanent, permanent)
+			if !out.knows(permanent) {
+				out.Permanent = append(out.Permanent, permanent)
+			}
 		case errors.As(single, &waiting):
 			out.Waiting = append(out.Waiting, waiting)
 		default:
@@ -58,6 +61,11 @@ func Sort(err error) Classes {
 		}
 	}
 	return out
+}
+
+// knows says whether a fault is there already: several objects may fail for one setting.
+func (c Classes) knows(fault *Permanent) bool {
+	return slices.ContainsFunc(c.Permanent, func(have *Permanent) bool { return *have == *fault })
 }
 
 // flatten undoes errors.Join; an error wrapped with %w stays whole.

@@ -17,6 +17,7 @@ func TestJoinedFaultsAreTakenApartByClass(t *testing.T) {
 		"nothing":                    {nil, 0, 0, 0},
 		"one of each":                {errors.Join(permanent, waiting, transient), 1, 1, 1},
 		"joined twice":               {errors.Join(errors.Join(permanent, nil), errors.Join(waiting, errors.Join(transient, transient))), 1, 1, 2},
+		"the same fault twice":       {errors.Join(permanent, Permanentf("X", "b"), Permanentf("X", "b")), 2, 0, 0},
 		"wrapped keeps its class":    {fmt.Errorf("remove the storage: %w", permanent), 1, 0, 0},
 		"wrapped waiting":            {fmt.Errorf("remove the storage: %w", waiting), 0, 1, 0},
 		"several wrapped in one":     {fmt.Errorf("both: %w, %w", waiting, errors.New("x")), 0, 1, 1},

@@ -8,7 +8,6 @@ import (
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
-	"image.alauda.io/registry/pkg/operator/fault"
 )
 
 // apply brings one object to what is wanted. What changes while the process lives is noticed by the applier;
@@ -22,8 +21,7 @@ func (c *Controller) apply(ctx context.Context, object *unstructured.Unstructure
 	}
 	after, sent, err := c.Applier.Apply(ctx, object)
 	if apierrors.IsInvalid(err) {
-		// What is refused now is refused the next time, too; what runs stays as it is.
-		return fault.Permanentf(registryv1.ReasonVerificationFailed, "%v; correct the field of Config cluster that it comes from", err)
+		return refusal(ref, err)
 	}
 	if err != nil {
 		return err
