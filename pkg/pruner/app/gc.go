@@ -81,7 +81,10 @@ func (g *gcRun) run(ctx context.Context) error {
 	}
 	err := g.collect(ctx, result)
 	result.CompletionTime.Time = g.clock.Now().UTC().Truncate(time.Second)
-	if result.Collection != nil {
+	if result.Collection != nil || g.Output != outputText {
+		if err != nil {
+			result.Error = err.Error()
+		}
 		if finishErr := result.Finish(); finishErr != nil {
 			return failure(exitFailed, "write report: %w", finishErr)
 		}
@@ -90,7 +93,7 @@ func (g *gcRun) run(ctx context.Context) error {
 }
 
 func (g *gcRun) collect(ctx context.Context, result *report.Report) error {
-	cluster, err := collect.ReadCluster(ctx, g.image)
+	cluster, err := collect.ReadCluster(ctx, g.image, g.clock)
 	if err != nil {
 		return collectionFailure(err)
 	}
@@ -171,7 +174,7 @@ func (r *run) collectGarbage(ctx context.Context, client *registry.Client, progr
 }
 
 func (r *run) runCollection(ctx context.Context, client *registry.Client, progress *progress) (registry.Collection, error) {
-	cluster, err := collect.ReadCluster(ctx, r.image)
+	cluster, err := collect.ReadCluster(ctx, r.image, r.clock)
 	if err != nil {
 		return registry.Collection{}, err
 	}

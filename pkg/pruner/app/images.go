@@ -84,8 +84,21 @@ func (r *run) attempts(ctx context.Context) error {
 	if r.PruneRegistry && !r.Confirm {
 		fmt.Fprintln(r.stderr, "--prune-registry: what a collection in the storage would free is not part of this plan; pruner gc tells what can go now")
 	}
+	result := report.New(r.stdout, r.Output, !r.Confirm)
+	result.StartTime.Time = r.clock.Now().UTC().Truncate(time.Second)
+	result.Options = r.described()
+	err := r.repeat(ctx, result)
+	if endErr := result.End(err, ctx.Err() != nil); endErr != nil {
+		return failure(exitFailed, "write report: %w", endErr)
+	}
+	return err
+}
+
+// repeat makes attempts until one succeeds, or the next could not do better. All are one report: what any of them
+// did, and what the last one could not do.
+func (r *run) repeat(ctx context.Context, result *report.Report) error {
 	for attempt := 1; ; attempt++ {
-		err := r.once(ctx)
+		err := r.once(ctx, result)
 		var exit *exitError
 		if err == nil || !errors.As(err, &exit) || !exit.again || attempt > r.Retries || ctx.Err() != nil {
 			return err
@@ -97,25 +110,16 @@ func (r *run) attempts(ctx context.Context) error {
 			return err
 		case <-r.clock.After(wait):
 		}
+		result.NextAttempt()
 	}
 }
 
-// once is one complete attempt with its report.
-func (r *run) once(ctx context.Context) error {
-	result := report.New(r.stdout, r.Output, !r.Confirm)
-	result.StartTime.Time = r.clock.Now().UTC().Truncate(time.Second)
-	result.Options = r.described()
+// once is one complete attempt.
+func (r *run) once(ctx context.Context, result *report.Report) error {
 	err := r.prune(ctx, result)
 	result.CompletionTime.Time = r.clock.Now().UTC().Truncate(time.Second)
 	if err == nil && ctx.Err() != nil {
 		err = retryable(signalCode(ctx), errors.New("interrupted before the end"))
-	}
-	var exit *exitError
-	begun := result.Summary != (report.Summary{})
-	if err == nil || begun || errors.As(err, &exit) && exit.code >= exitInterrupted {
-		if finishErr := result.Finish(); finishErr != nil {
-			return failure(exitFailed, "write report: %w", finishErr)
-		}
 	}
 	if err == nil && result.Summary.Failed > 0 {
 		err = retryable(exitFailed, fmt.Errorf("%d changes failed", result.Summary.Failed))

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 
 	imagev1 "image.alauda.io/api/image/v1"
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
@@ -28,7 +29,7 @@ func TestReadCluster(t *testing.T) {
 		"incomplete": {[]runtime.Object{complete, incomplete}, Cluster{Images: 2, Incomplete: incomplete.Name}},
 		"blocked":    {[]runtime.Object{complete, config}, Cluster{Images: 1, Blocked: true}},
 	} {
-		got, err := ReadCluster(t.Context(), imagefake.NewClientset(test.objects...))
+		got, err := ReadCluster(t.Context(), imagefake.NewClientset(test.objects...), clock.RealClock{})
 		if err != nil || got != test.want {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, err, test.want)
 		}
@@ -36,8 +37,21 @@ func TestReadCluster(t *testing.T) {
 	for _, resource := range []string{"images", "configs"} {
 		client := imagefake.NewClientset(complete, config)
 		client.PrependReactor("*", resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("broken") })
-		if _, err := ReadCluster(t.Context(), client); err == nil {
+		if _, err := ReadCluster(t.Context(), client, clock.RealClock{}); err == nil {
 			t.Errorf("%s cannot be read: no error", resource)
 		}
+	}
+}
+
+// A server that leads back to the beginning must not be read for ever.
+func TestReadClusterEnds(t *testing.T) {
+	client := imagefake.NewClientset()
+	pages := 0
+	client.PrependReactor("list", "images", func(clienttesting.Action) (bool, runtime.Object, error) {
+		pages++
+		return true, &imagev1.ImageList{ListMeta: metav1.ListMeta{Continue: string(rune('a' + pages%2))}}, nil
+	})
+	if _, err := ReadCluster(t.Context(), client, clock.RealClock{}); err == nil || pages > 10 {
+		t.Errorf("%d pages, error %v", pages, err)
 	}
 }

@@ -104,8 +104,12 @@ func (e *Executor) usedSince(digest string, relations *graph.Graph) (references.
 			continue
 		}
 		seen[next] = true
-		if source, used := e.Planner.Snapshot.Uses.AnyDigestUser(next); used {
-			return source, true
+		image := e.Planner.Snapshot.Images[next]
+		image.Digest = next // also of one that the snapshot does not know
+		for _, name := range image.Names() {
+			if source, used := e.Planner.Snapshot.Uses.AnyDigestUser(name); used {
+				return source, true
+			}
 		}
 		queue = append(append(queue, relations.Parents(next)...), relations.Subject(next))
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"image.alauda.io/registry/pkg/pruner/report"
 )
 
 // shownUsers bounds how many users of one reason the text names; the documents name all.
@@ -59,13 +61,13 @@ func (e *Explanation) text() string {
 
 func list(out io.Writer, reasons []Reason) {
 	for _, reason := range reasons {
-		fmt.Fprintf(out, "- %s\n", reason.Message)
+		fmt.Fprintf(out, "- %s\n", report.OneLine(reason.Message))
 		for i, user := range reason.Users {
 			if i == shownUsers {
 				fmt.Fprintf(out, "    and %d more\n", len(reason.Users)-i)
 				break
 			}
-			fmt.Fprintf(out, "    %s\n", user)
+			fmt.Fprintf(out, "    %s\n", report.OneLine(user.String()))
 		}
 		if reason.Change != "" {
 			fmt.Fprintf(out, "  %s\n", reason.Change)

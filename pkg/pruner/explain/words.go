@@ -74,6 +74,9 @@ func (w words) aboutRevision(stream snapshot.Stream, at plan.Explained, v plan.V
 		if v.Digest != w.digest {
 			reason.Message = fmt.Sprintf("It contains %s, which is in use by its digest.", v.Digest)
 		}
+		if v.Digest == w.config() {
+			reason.Message = fmt.Sprintf("It is in use by the digest of its configuration, %s.", v.Digest)
+		}
 		reason.Users = users(uses.DigestOrigins(key, v.Digest), v.User)
 		return reason
 	case plan.RuleOld:
@@ -88,7 +91,10 @@ func (w words) aboutImage(v plan.Verdict) Reason {
 	switch v.Rule {
 	case plan.RuleDigestUsed:
 		reason := reasonOf(v, "It is in use by its digest, whether or not a stream names it.", stopUsing)
-		reason.Users = users(w.planner.Snapshot.Uses.AnyDigestOrigins(w.digest), v.User)
+		if v.Digest == w.config() {
+			reason.Message = fmt.Sprintf("It is in use by the digest of its configuration, %s, whether or not a stream names it.", v.Digest)
+		}
+		reason.Users = users(w.planner.Snapshot.Uses.AnyDigestOrigins(v.Digest), v.User)
 		return reason
 	case plan.RuleUnlisted:
 		return reasonOf(v, "After the run no stream names it, nothing uses it, and it belongs to no image that stays.", w.howToKeep())
@@ -105,6 +111,10 @@ func (w words) common(v plan.Verdict) Reason {
 		return reasonOf(v, fmt.Sprintf("It was created or taken up shortly before; that protects it until %s whatever else holds.", at3339(v.Until)), "It ends by itself.")
 	case plan.RuleSubjectKept:
 		return reasonOf(v, fmt.Sprintf("The tag belongs to %s, which the stream still names.", v.Digest), "It goes with that image.")
+	case plan.RuleSubjectUsed:
+		reason := reasonOf(v, fmt.Sprintf("The tag belongs to %s, which is in use by its digest.", v.Digest), stopUsing)
+		reason.Users = users(w.planner.Snapshot.Uses.AnyDigestOrigins(v.Digest), v.User)
+		return reason
 	case plan.RuleSubjectGone:
 		return reasonOf(v, fmt.Sprintf("The tag belongs to %s, which the stream does not name after the run.", v.Digest), "Keep that image, or give this one a tag of its own.")
 	case plan.RuleImageKeep:
@@ -123,6 +133,9 @@ func (w words) common(v plan.Verdict) Reason {
 	}
 	return reasonOf(v, v.Reason()+".", "")
 }
+
+// config is the digest of the image's configuration, empty if there is none.
+func (w words) config() string { return w.planner.Snapshot.Images[w.digest].Config }
 
 func (w words) howToKeep() string {
 	return fmt.Sprintf("To keep it: kubectl annotate images %s %s=true", w.digest, imagev1.KeepAnnotation)

@@ -92,8 +92,11 @@ func (p *Planner) imageKept(image snapshot.Image) string {
 
 // imageRules are the rules that keep an Image which no stream lists.
 func (p *Planner) imageRules(image snapshot.Image, next each) bool {
-	if source, used := p.Snapshot.Uses.AnyDigestUser(image.Digest); used && !next(keepsFor(RuleDigestUsed, source)) {
-		return false
+	for _, name := range image.Names() {
+		if source, used := p.Snapshot.Uses.AnyDigestUser(name); used &&
+			!next(Verdict{Rule: RuleDigestUsed, Keep: true, User: source, Digest: name}) {
+			return false
+		}
 	}
 	taken := image.Created
 	if image.LastReferenced.After(taken) {

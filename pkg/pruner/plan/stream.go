@@ -224,6 +224,10 @@ func (p *Planner) signature(stream references.Stream, tag *snapshot.Tag, i int, 
 	if listed[subject] {
 		return i > 0 || next(Verdict{Rule: RuleSubjectKept, Keep: true, Digest: subject})
 	}
+	// What runs by its digest may be started again where only signed images may be.
+	if source, used := p.Snapshot.Uses.AnyDigestUser(subject); used {
+		return i > 0 || next(Verdict{Rule: RuleSubjectUsed, Keep: true, User: source, Digest: subject})
+	}
 	// An index that is newer than the snapshot may contain the subject.
 	if listed[newerListed] && !next(keeps(RuleNewer)) {
 		return false
@@ -280,7 +284,8 @@ func (p *Planner) lookedUp(digest string) Verdict {
 	return Verdict{Rule: RuleUnsure, Keep: true, Unsure: true}
 }
 
-// digestUser returns who uses the image in this stream, or an image that it contains, and which of them.
+// digestUser returns who uses the image in this stream, or an image that it contains, and which of them, by its
+// own digest or by that of its configuration.
 func (p *Planner) digestUser(stream references.Stream, digest string) (references.Source, bool, string) {
 	seen := map[string]bool{}
 	queue := []string{digest}
@@ -291,10 +296,14 @@ func (p *Planner) digestUser(stream references.Stream, digest string) (reference
 			continue
 		}
 		seen[next] = true
-		if source, used := p.Snapshot.Uses.DigestUser(stream, next); used {
-			return source, true, next
+		image := p.Snapshot.Images[next]
+		image.Digest = next // also of one that the snapshot does not know
+		for _, name := range image.Names() {
+			if source, used := p.Snapshot.Uses.DigestUser(stream, name); used {
+				return source, true, name
+			}
 		}
-		queue = append(queue, p.Snapshot.Images[next].Children...)
+		queue = append(queue, image.Children...)
 	}
 	return references.Source{}, false, ""
 }

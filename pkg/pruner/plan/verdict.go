@@ -22,6 +22,7 @@ const (
 	RuleTagUsed     Rule = "TagInUse"
 	RuleDeclared    Rule = "DeclaredInSpec"
 	RuleSubjectKept Rule = "SubjectKept"
+	RuleSubjectUsed Rule = "SubjectInUse"
 	RuleNewer       Rule = "NewerThanRun"
 	RuleUnsure      Rule = "LookupFailed"
 	RuleImageKeep   Rule = "ImageAnnotated"
@@ -55,8 +56,8 @@ type Verdict struct {
 	Unsure bool
 	// User is who uses the tag or the image, for rules about usage.
 	User references.Source
-	// Digest is what is really meant, if it is not the image itself: the used child of an index, or the
-	// subject of a signature.
+	// Digest is what is really meant, if it is not the image itself: the used child of an index, the
+	// configuration, or the subject of a signature.
 	Digest string
 	// Expression is the entry of the whitelist that matches.
 	Expression string
@@ -77,6 +78,8 @@ func (v Verdict) Reason() string {
 	switch v.Rule {
 	case RuleMentioned:
 		return "an unclear reference of " + v.User.String() + " mentions the stream"
+	case RuleSubjectUsed:
+		return "its subject is used by " + v.User.String()
 	case RuleTagUsed, RuleDigestUsed:
 		return "used by " + v.User.String()
 	}

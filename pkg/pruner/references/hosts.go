@@ -58,6 +58,7 @@ func (h *Hosts) Has(host string) bool {
 	if host == "docker.io" {
 		return false
 	}
+	host = canonicalHost(host)
 	if name, isService := strings.CutSuffix(host, ":"+h.port); isService {
 		rest, found := strings.CutPrefix(name, h.service)
 		if found && (rest == "" || rest == ".svc" || strings.HasPrefix(rest, ".svc.")) {
@@ -66,8 +67,18 @@ func (h *Hosts) Has(host string) bool {
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.names[canonicalHost(host)]
+	return h.names[host]
 }
 
-// canonicalHost: a host without a port is meant at the port of HTTPS.
-func canonicalHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":443") }
+// canonicalHost: a host without a port is meant at the port of HTTPS, and an IPv6 address can be written in
+// several ways.
+func canonicalHost(host string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ":443")
+	if rest, bracket := strings.CutPrefix(host, "["); bracket {
+		address, port, _ := strings.Cut(rest, "]")
+		if ip := net.ParseIP(address); ip != nil {
+			host = "[" + ip.String() + "]" + port
+		}
+	}
+	return host
+}

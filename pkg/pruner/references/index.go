@@ -70,8 +70,12 @@ type Index struct {
 	digests   map[streamDigest]Source
 	anywhere  map[string]Source
 	protected map[Stream]Source
-	invalid   []Invalid
-	count     int
+	// bare are those of anywhere that were named without a stream, namespaces those all of whose streams are
+	// protected.
+	bare, namespaces map[string]Source
+
+	invalid []Invalid
+	count   int
 	// origins is nil unless places are to be remembered.
 	origins *origins
 	// settled: it was decided that invalid references only protect.
@@ -86,6 +90,7 @@ func NewIndex(known Known) *Index {
 		digests:   map[streamDigest]Source{},
 		anywhere:  map[string]Source{},
 		protected: map[Stream]Source{},
+		bare:      map[string]Source{}, namespaces: map[string]Source{},
 	}
 }
 
@@ -119,12 +124,14 @@ func (x *Index) add(v value) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err != nil {
-		if !v.lenient && x.settled {
-			x.protectWords(v)
-		} else if !v.lenient {
+		if v.lenient {
+			return
+		}
+		x.protectWords(v)
+		if !x.settled {
 			x.invalid = append(x.invalid, Invalid{
 				Kind: v.source.Kind, Namespace: v.source.Namespace, Name: v.source.Name,
-				Path: v.path, Value: v.text, Error: err.Error(),
+				Path: v.path, Value: shortened(v.text), Error: shortened(err.Error()),
 			})
 		}
 		return
@@ -134,7 +141,8 @@ func (x *Index) add(v value) {
 
 // record enters a parsed reference; the lock is held.
 func (x *Index) record(v value, ref Reference) {
-	if (ref.Kind == Tag || ref.Kind == Digest) && !x.hosts.Has(ref.Host) {
+	elsewhere := ref.Host != "" && !x.hosts.Has(ref.Host)
+	if elsewhere && ref.Kind != Local {
 		ref.Kind = None
 	}
 	if exists, _ := x.known.Has(Stream{ref.Namespace, ref.Name}); v.scanned && ref.Kind == Tag && !exists {
@@ -146,8 +154,11 @@ func (x *Index) record(v value, ref Reference) {
 	case Digest:
 		x.useDigest(Stream{ref.Namespace, ref.Name}, ref.Digest, v)
 	case Bare:
-		x.count++
-		x.useAnywhere(ref.Digest, v)
+		x.useBare(ref.Digest, v)
+	case Local:
+		if ref.Digest != "" && !elsewhere {
+			x.useBare(ref.Digest, v)
+		}
 	}
 	short := Stream{v.source.Namespace, ref.LastName}
 	exists, local := x.known.Has(short)
@@ -176,6 +187,14 @@ func (x *Index) useDigest(stream Stream, digest string, v value) {
 	x.useAnywhere(digest, v)
 }
 
+// useBare: nobody knows where the image came from, so it counts wherever it is.
+func (x *Index) useBare(digest string, v value) {
+	x.count++
+	keepFirst(x.bare, digest, v.source)
+	remember(x, func(o *origins) map[string][]Origin { return o.bare }, digest, v)
+	x.useAnywhere(digest, v)
+}
+
 func (x *Index) useAnywhere(digest string, v value) {
 	keepFirst(x.anywhere, digest, v.source)
 	remember(x, func(o *origins) map[string][]Origin { return o.anywhere }, digest, v)
@@ -187,65 +206,13 @@ func keepFirst[K comparable](m map[K]Source, key K, source Source) {
 	}
 }
 
-// protectMentioned protects every existing stream whose "namespace/name" stands in the value, because
-// that is what its author may have meant.
-func (x *Index) protectMentioned(v value) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.protectWords(v)
-}
-
-// protectWords is protectMentioned with the lock held. A name may be part of a longer one: what follows
-// "team-a/app" may be a tag, or a suffix that only the author can tell from a name.
-func (x *Index) protectWords(v value) {
-	for i := range len(v.text) {
-		if v.text[i] != '/' {
-			continue
-		}
-		from, to := i, i+1
-		for from > 0 && i-from < maxNamespace && inName(v.text[from-1]) {
-			from--
-		}
-		for to < len(v.text) && to-i <= maxName && inName(v.text[to]) {
-			to++
-		}
-		for ; from < i; from++ {
-			if !x.known.HasNamespace(v.text[from:i]) {
-				continue // most texts name none, and all names after it are many
-			}
-			for end := i + 2; end <= to; end++ {
-				stream := Stream{v.text[from:i], v.text[i+1 : end]}
-				if exists, _ := x.known.Has(stream); exists {
-					keepFirst(x.protected, stream, v.source)
-					remember(x, func(o *origins) map[Stream][]Origin { return o.protected }, stream, v)
-				}
-			}
-		}
-	}
-}
-
-// The longest names that Kubernetes and the image API accept.
-const (
-	maxNamespace = 63
-	maxName      = 253
-)
-
-// inName tells the characters of namespaces and streams.
-func inName(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.'
-}
-
-// IgnoreInvalid turns the invalid references into protections of the streams that they mention and
-// returns them, for warnings. Those that come later, from objects that appear during the run, protect at
-// once.
+// IgnoreInvalid returns the invalid references, for warnings. The streams that they mention are protected.
+// Those that come later, from objects that appear during the run, only protect.
 func (x *Index) IgnoreInvalid() []Invalid {
 	invalid := x.Invalid()
 	x.mu.Lock()
 	x.settled = true
 	x.mu.Unlock()
-	for _, i := range invalid {
-		x.protectMentioned(value{source: Source{Kind: i.Kind, Namespace: i.Namespace, Name: i.Name}, path: i.Path, text: i.Value})
-	}
 	return invalid
 }
 
@@ -275,11 +242,14 @@ func (x *Index) TagUser(stream Stream, tag string) (Source, bool) {
 	return source, used
 }
 
-// DigestUser returns who uses the digest in the stream.
+// DigestUser returns who uses the digest in the stream, or without saying in which one.
 func (x *Index) DigestUser(stream Stream, digest string) (Source, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	source, used := x.digests[streamDigest{stream, digest}]
+	if !used {
+		source, used = x.bare[digest]
+	}
 	return source, used
 }
 
@@ -296,5 +266,8 @@ func (x *Index) Protector(stream Stream) (Source, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	source, protected := x.protected[stream]
+	if !protected {
+		source, protected = x.namespaces[stream.Namespace]
+	}
 	return source, protected
 }

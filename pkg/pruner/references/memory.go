@@ -17,8 +17,11 @@ type parsed struct {
 	err error
 }
 
-// parse is Parse.
+// parse is Parse. What is longer than any reference is not remembered.
 func (m *memory) parse(text string) (Reference, error) {
+	if len(text) > maxImage {
+		return Parse(text)
+	}
 	m.mu.RLock()
 	p, known := m.parsed[text]
 	m.mu.RUnlock()

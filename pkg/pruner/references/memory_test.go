@@ -31,5 +31,13 @@ func TestRememberedStringsMeanTheSame(t *testing.T) {
 	if count := len(m.parsed); count == 0 || count > remembered {
 		t.Errorf("%d strings are remembered", count)
 	}
+	if _, err := m.parse(strings.Repeat("a", maxImage+1)); err == nil {
+		t.Error("a text without end is an image")
+	}
+	for text := range m.parsed {
+		if len(text) > maxImage {
+			t.Errorf("%d bytes are remembered", len(text))
+		}
+	}
 	check()
 }

@@ -22,6 +22,7 @@ type origins struct {
 	tags      map[streamTag][]Origin
 	digests   map[streamDigest][]Origin
 	anywhere  map[string][]Origin
+	bare      map[string][]Origin
 	protected map[Stream][]Origin
 }
 
@@ -32,6 +33,7 @@ func (x *Index) RememberOrigins() {
 		tags:      map[streamTag][]Origin{},
 		digests:   map[streamDigest][]Origin{},
 		anywhere:  map[string][]Origin{},
+		bare:      map[string][]Origin{},
 		protected: map[Stream][]Origin{},
 	}
 }
@@ -41,9 +43,11 @@ func (x *Index) TagOrigins(stream Stream, tag string) []Origin {
 	return placesOf(x, func(o *origins) []Origin { return o.tags[streamTag{stream, tag}] })
 }
 
-// DigestOrigins lists the places that use the digest in the stream, sorted.
+// DigestOrigins lists the places that use the digest in the stream, or without saying in which one, sorted.
 func (x *Index) DigestOrigins(stream Stream, digest string) []Origin {
-	return placesOf(x, func(o *origins) []Origin { return o.digests[streamDigest{stream, digest}] })
+	return placesOf(x, func(o *origins) []Origin {
+		return slices.Concat(o.digests[streamDigest{stream, digest}], o.bare[digest])
+	})
 }
 
 // AnyDigestOrigins lists the places that use the digest, in whatever stream, sorted.
@@ -74,7 +78,7 @@ func remember[K comparable](x *Index, of func(*origins) map[K][]Origin, key K, v
 	if x.origins == nil {
 		return
 	}
-	place := Origin{Source: v.source, Path: v.path, Value: v.text, Owner: v.owner}
+	place := Origin{Source: v.source, Path: v.path, Value: shortened(v.text), Owner: v.owner}
 	places := of(x.origins)
 	places[key] = append(places[key], place)
 }

@@ -1,8 +1,10 @@
 package references
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -38,6 +40,9 @@ type Reference struct {
 	Host string
 }
 
+// maxImage is longer than any reference: a registry, 255 bytes of a name, 128 of a tag and a digest.
+const maxImage = 1024
+
 // transports are the prefixes that runtimes put before an image ID.
 var transports = []string{"docker-pullable://", "docker://", "oci://"}
 
@@ -54,14 +59,18 @@ func Parse(value string) (Reference, error) {
 	if value == "" {
 		return Reference{}, nil
 	}
+	if len(value) > maxImage {
+		return Reference{}, errors.New("not an image reference: it is longer than any")
+	}
 	if !strings.Contains(value, "/") { // as no digest does
-		if d, err := digest.Parse(value); err == nil {
+		// Some runtimes leave the algorithm out.
+		if d, err := digest.Parse(completeDigest(value)); err == nil {
 			return Reference{Kind: Bare, Digest: d.String()}, nil
 		}
 	}
 	named, err := reference.ParseNormalizedNamed(value)
 	if err != nil {
-		return Reference{}, fmt.Errorf("not an image reference: %w", err)
+		return Reference{}, fmt.Errorf("not an image reference: %s", printable(err.Error()))
 	}
 	ref := Reference{Tag: "latest", Host: reference.Domain(named)}
 	if tagged, ok := named.(reference.Tagged); ok {
@@ -84,6 +93,9 @@ func (r *Reference) place(value, path string) {
 	case !strings.Contains(name, "/"):
 		r.Kind = Local
 	case len(components) != 2:
+		if r.Digest != "" {
+			r.Kind = Bare // whatever stands before it, such as the path of a proxy: there is no other such image
+		}
 		return
 	case r.Digest != "":
 		r.Kind = Digest
@@ -93,6 +105,16 @@ func (r *Reference) place(value, path string) {
 	if len(components) == 2 && r.Kind != Local {
 		r.Namespace, r.Name = components[0], components[1]
 	}
+}
+
+// printable takes the control characters out of an error that repeats what somebody wrote.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\ufffd'
+	}, text)
 }
 
 // isPlaceholder tells whether a template engine was to fill the value in.

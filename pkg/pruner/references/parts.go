@@ -23,7 +23,7 @@ func partsOf(node map[string]any) parts {
 	for name, value := range node {
 		key, text := strings.ToLower(name), scalar(value)
 		switch {
-		case text == "" || len(text) > maxReference:
+		case text == "" || len(text) > maxImage:
 		case namesRepository(key) || key == "name" && overrides(node):
 			p.repositories = append(p.repositories, name)
 		case hasSuffix(key, "digest", "sha", "sha256"):

@@ -111,11 +111,23 @@ func (x *Index) addPod(pod *corev1.Pod, ages Ages) {
 	x.addTriggers(o)
 	statuses := append(append(append([]corev1.ContainerStatus(nil),
 		pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...), pod.Status.EphemeralContainerStatuses...)
-	for _, status := range statuses {
-		for field, text := range map[string]string{"imageID": status.ImageID, "image": status.Image} {
-			v := o.value("status."+status.Name+"."+field, text)
-			v.lenient = true
-			x.add(v)
+	for i := range statuses {
+		x.addRunning(o, &statuses[i])
+	}
+}
+
+// addRunning records what a container and its volumes were really started from.
+func (x *Index) addRunning(o owner, status *corev1.ContainerStatus) {
+	add := func(field, text string) {
+		v := o.value("status."+status.Name+"."+field, text)
+		v.lenient = true
+		x.add(v)
+	}
+	add("imageID", status.ImageID)
+	add("image", status.Image)
+	for _, mount := range status.VolumeMounts {
+		if mount.VolumeStatus != nil && mount.VolumeStatus.Image != nil {
+			add("volumeMounts["+mount.Name+"].imageRef", mount.VolumeStatus.Image.ImageRef)
 		}
 	}
 }
@@ -126,11 +138,14 @@ func (x *Index) addPodSpec(o owner, path string, spec *corev1.PodSpec, lookup bo
 		v.lookup = lookup
 		x.add(v)
 	}
+	root := &place{name: path}
 	for i, container := range spec.InitContainers {
 		add(fmt.Sprintf("initContainers[%d].image", i), container.Image)
+		x.addHandedOn(o, &place{up: &place{up: root, name: "initContainers"}, index: i}, &spec.InitContainers[i])
 	}
 	for i, container := range spec.Containers {
 		add(fmt.Sprintf("containers[%d].image", i), container.Image)
+		x.addHandedOn(o, &place{up: &place{up: root, name: "containers"}, index: i}, &spec.Containers[i])
 	}
 	for i, container := range spec.EphemeralContainers {
 		add(fmt.Sprintf("ephemeralContainers[%d].image", i), container.Image)
@@ -139,6 +154,32 @@ func (x *Index) addPodSpec(o owner, path string, spec *corev1.PodSpec, lookup bo
 		if volume.Image != nil {
 			add(fmt.Sprintf("volumes[%d].image.reference", i), volume.Image.Reference)
 		}
+	}
+}
+
+// addHandedOn records images that a container is told of, because it starts others from them: operators and
+// build systems take them as arguments and environment.
+func (x *Index) addHandedOn(o owner, at *place, container *corev1.Container) {
+	look := func(text, key, field string) {
+		if !strings.Contains(text, "/") {
+			return
+		}
+		base := o.value("", "")
+		base.lenient, base.scanned = true, true
+		scan{x: x, base: base}.text(text, key, &place{up: at, name: field})
+	}
+	for _, variable := range container.Env {
+		key := ""
+		if strings.Contains(strings.ToUpper(variable.Name), "IMAGE") {
+			key = "image"
+		}
+		look(variable.Value, key, "env["+variable.Name+"]")
+	}
+	for _, argument := range container.Args {
+		look(argument, "", "args")
+	}
+	for _, argument := range container.Command {
+		look(argument, "", "command")
 	}
 }
 

@@ -7,9 +7,6 @@ import (
 	imagev1 "image.alauda.io/api/image/v1"
 )
 
-// maxReference is longer than any reference: 255 bytes of a name, 128 of a tag and a digest.
-const maxReference = 1024
-
 // Custom is an object of a kind whose fields are not known here.
 type Custom struct {
 	// Kind as it is to be reported.
@@ -59,7 +56,7 @@ func (s scan) selected(node any, at *place) {
 	switch node := node.(type) {
 	case map[string]any:
 		for name, child := range node {
-			if text, isText := child.(string); isText && len(text) <= maxReference {
+			if text, isText := child.(string); isText && len(text) <= maxImage {
 				s.reference(text, &place{up: at, name: name})
 			}
 		}
@@ -108,8 +105,8 @@ func (s scan) walk(node any, key string, at *place) {
 				continue
 			}
 			next := name
-			if name == "reference" {
-				next = key // volumes[].image.reference
+			if name == "reference" || namesImages(key) {
+				next = key // volumes[].image.reference, and images by their names
 			}
 			s.walk(child, next, &place{up: at, name: name})
 		}
@@ -125,7 +122,7 @@ func (s scan) walk(node any, key string, at *place) {
 // text looks at one string.
 func (s scan) text(text, key string, at *place) {
 	switch {
-	case namesImage(key) && len(text) <= maxReference:
+	case (namesImage(key) || namesImages(key)) && len(text) <= maxImage:
 		s.reference(text, at)
 	case isWhole(text):
 		s.add(text, at)
@@ -142,15 +139,23 @@ func (s scan) add(text string, at *place) {
 	s.x.add(v)
 }
 
-// namesImage: image, containerImage, image_id and so on.
-func namesImage(key string) bool {
-	key = strings.ToLower(key)
-	return strings.HasSuffix(key, "image") || strings.HasSuffix(key, "imageid") || strings.HasSuffix(key, "image_id")
-}
+// imageNames end the names of fields that hold one image as a text.
+var imageNames = []string{"image", "imageid", "image_id", "imagename", "image_name", "imageref", "imagereference", "imageurl", "imageuri", "imagespec"}
 
-// isWhole: the string may be a reference as a whole, with a registry and two components, or a digest.
+// NamesImage tells by the name of a field that its text is an image: image, containerImage, image_id, imageName
+// and so on.
+func NamesImage(field string) bool { return namesImage(field) }
+
+func namesImage(key string) bool { return hasSuffix(strings.ToLower(key), imageNames...) }
+
+// NamesImages tells by the name of a field that the texts in it are images.
+func NamesImages(field string) bool { return namesImages(field) }
+
+func namesImages(key string) bool { return hasSuffix(strings.ToLower(key), "images") }
+
+// isWhole: the string may be a reference as a whole, with a registry and two components, or with a digest.
 func isWhole(text string) bool {
-	if len(text) > maxReference || strings.ContainsAny(text, " \n\t\"'<>,;") {
+	if len(text) > maxImage || strings.ContainsAny(text, " \n\t\"'<>,;") {
 		return false
 	}
 	for _, transport := range transports {
@@ -160,6 +165,9 @@ func isWhole(text string) bool {
 		return true
 	}
 	domain, rest, _ := strings.Cut(text, "/")
+	if strings.Contains(rest, "@sha") {
+		return true
+	}
 	return strings.Count(rest, "/") == 1 && (strings.ContainsAny(domain, ".:") || domain == "localhost")
 }
 
@@ -169,17 +177,18 @@ func (s scan) inside(text string, at *place) {
 		return
 	}
 	for slash := strings.IndexByte(text, '/'); slash >= 0; {
+		after := slash + 1
 		for _, begin := range hostBegins(text, slash) {
 			if s.x.names.Has(text[begin:slash]) {
-				s.mentioned(text[begin:], slash-begin, at)
+				after = begin + s.mentioned(text[begin:], slash-begin, at)
 				break
 			}
 		}
-		next := strings.IndexByte(text[slash+1:], '/')
+		next := strings.IndexByte(text[after:], '/')
 		if next < 0 {
 			return
 		}
-		slash += 1 + next
+		slash = after + next
 	}
 }
 
@@ -200,27 +209,27 @@ func isHostByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("-.:[]", b) >= 0
 }
 
-// mentioned records a text that begins with a name of this registry, of the given length. What cannot be
-// understood completely protects the stream that it names.
-func (s scan) mentioned(text string, host int, at *place) {
+// mentioned records a text that begins with a name of this registry, of the given length, and returns how
+// much of it was understood. What cannot be understood completely protects the stream that it names.
+func (s scan) mentioned(text string, host int, at *place) int {
 	end := host
-	for end < len(text) && end < maxReference && (isHostByte(text[end]) || strings.IndexByte("/_@+${}()", text[end]) >= 0) {
+	for end < len(text) && end < maxImage && (isHostByte(text[end]) || strings.IndexByte("/_@+${}()", text[end]) >= 0) {
 		end++
 	}
 	word := strings.TrimRight(text[:end], "/.:@-_+[](){}$")
-	if len(word) < end && strings.ContainsAny(text[len(word):end], "${(:@") || isPlaceholder(text[:end]) {
+	unclear := len(word) < end && strings.ContainsAny(text[len(word):end], "${(:@") || isPlaceholder(text[:end])
+	if !unclear {
+		ref, err := Parse(word)
+		unclear = err != nil || ref.Kind != Tag && ref.Kind != Digest
+	}
+	if unclear {
 		v := s.base
 		v.text, v.path = text[:end], at.String()
 		s.x.protectMentioned(v)
-		return
+	} else {
+		s.add(strings.Clone(word), at) // the text may be long
 	}
-	if ref, err := Parse(word); err != nil || ref.Kind != Tag && ref.Kind != Digest {
-		v := s.base
-		v.text, v.path = word, at.String()
-		s.x.protectMentioned(v)
-		return
-	}
-	s.add(word, at)
+	return end
 }
 
 func annotationsOf(object map[string]any) map[string]any {

@@ -46,7 +46,8 @@ func (r *Report) Planned(found registry.Collection) error {
 // each blob that the registry names gets a line as well, if it is sure that all of them went.
 func (r *Report) Collected(done registry.Collection, blobs bool) error {
 	r.Collection = withoutLists(done)
-	r.Summary.BlobsDeleted, r.Summary.BytesReclaimed = int(done.DeletedBlobs), done.FreedBytes
+	r.Summary.BlobsDeleted += int(done.DeletedBlobs)
+	r.Summary.BytesReclaimed += done.FreedBytes
 	r.Summary.Skipped += int(done.Refused)
 	for _, text := range done.Errors {
 		if err := r.Add(Item{Action: Failed, Kind: KindBlob, Name: "collection " + done.ID, Error: text}); err != nil {

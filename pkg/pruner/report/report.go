@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -69,14 +71,18 @@ type Snapshot struct {
 
 // Document is the machine-readable result.
 type Document struct {
-	APIVersion     string            `json:"apiVersion"`
-	Kind           string            `json:"kind"`
-	DryRun         bool              `json:"dryRun"`
-	StartTime      metav1.Time       `json:"startTime"`
-	CompletionTime metav1.Time       `json:"completionTime"`
-	Options        map[string]string `json:"options,omitempty"`
-	Summary        Summary           `json:"summary"`
-	Snapshot       Snapshot          `json:"snapshot"`
+	APIVersion     string      `json:"apiVersion"`
+	Kind           string      `json:"kind"`
+	DryRun         bool        `json:"dryRun"`
+	StartTime      metav1.Time `json:"startTime"`
+	CompletionTime metav1.Time `json:"completionTime"`
+	// Attempts is how many there were, if one did not do.
+	Attempts int `json:"attempts,omitempty"`
+	// Error is what the run ended with.
+	Error    string            `json:"error,omitempty"`
+	Options  map[string]string `json:"options,omitempty"`
+	Summary  Summary           `json:"summary"`
+	Snapshot Snapshot          `json:"snapshot"`
 	// Collection is the registry's report about its last collection in this run.
 	Collection        *registry.Collection `json:"collection,omitempty"`
 	Items             []Item               `json:"items,omitempty"`
@@ -96,6 +102,30 @@ func New(out io.Writer, format string, dryRun bool) *Report {
 	return &Report{out: out, format: format, Document: Document{
 		APIVersion: "pruner.image.alauda.io/v1", Kind: "PruneReport", DryRun: dryRun,
 	}}
+}
+
+// NextAttempt keeps what was done and forgets the rest, because the whole run is made again.
+func (r *Report) NextAttempt() {
+	r.Attempts = max(r.Attempts, 1) + 1
+	done := r.Summary
+	done.Skipped, done.Failed = 0, 0
+	if r.DryRun {
+		done = Summary{}
+	}
+	r.Summary, r.Snapshot, r.Collection, r.InvalidReferences, r.errors = done, Snapshot{}, nil, nil, nil
+	r.Items = slices.DeleteFunc(r.Items, func(item Item) bool { return item.Action != Deleted })
+}
+
+// End notes how the run ended and prints the summary or the document. Text has no summary of a run that
+// failed before anything was decided.
+func (r *Report) End(failure error, interrupted bool) error {
+	if failure != nil {
+		r.Error = failure.Error()
+	}
+	if r.format == "text" && failure != nil && !interrupted && r.Summary == (Summary{}) {
+		return nil
+	}
+	return r.Finish()
 }
 
 // Add counts and, line by line formats, prints an item.
@@ -229,15 +259,25 @@ func (i Item) line() string {
 		detail = append(detail, fmt.Sprintf("size=%d", i.SizeBytes))
 	}
 	if i.Reason != "" {
-		detail = append(detail, "reason="+i.Reason)
+		detail = append(detail, "reason="+OneLine(i.Reason))
 	}
 	if i.Error != "" {
-		detail = append(detail, "error="+oneLine(i.Error))
+		detail = append(detail, "error="+OneLine(i.Error))
 	}
-	return strings.Join([]string{i.Action, i.Kind, i.name(), strings.Join(detail, " ")}, "\t")
+	return strings.Join([]string{i.Action, i.Kind, OneLine(i.name()), strings.Join(detail, " ")}, "\t")
 }
 
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// OneLine makes a text fit for a line on a terminal: white space becomes single blanks, and what a terminal would
+// obey is replaced.
+func OneLine(text string) string {
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || unicode.IsSpace(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+	return strings.Join(strings.Fields(printable), " ")
+}
 
 // Age renders a duration by its greatest unit, such as 12d.
 func Age(age time.Duration) string {

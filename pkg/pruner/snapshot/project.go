@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"time"
@@ -28,6 +29,17 @@ type Image struct {
 	Size     int64
 	Children []string
 	Subject  string
+	// Config is the digest of the configuration, which some runtimes take for the name of the image; empty for
+	// indexes and where it is not known.
+	Config string
+}
+
+// Names are the digests under which users may know the image.
+func (i Image) Names() []string {
+	if i.Config == "" || i.Config == i.Digest {
+		return []string{i.Digest}
+	}
+	return []string{i.Digest, i.Config}
 }
 
 // Revision is one entry of the history of a tag, newest first.
@@ -79,8 +91,8 @@ func (r record) project() Image {
 	}
 	// What is larger counts, as when the image was pushed: metadata may have come from somewhere else.
 	projected.Size = max(r.DockerImageMetadata.Size, layersSize(r.DockerImageLayers))
-	hasConfig := notes[imagev1.ImageConfigDigestAnnotation] != "" || r.DockerImageMetadata.ID != ""
-	empty := len(r.DockerImageLayers) == 0 && !hasConfig && len(projected.Children) == 0 &&
+	projected.Config = cmp.Or(notes[imagev1.ImageConfigDigestAnnotation], r.DockerImageMetadata.ID)
+	empty := len(r.DockerImageLayers) == 0 && projected.Config == "" && len(projected.Children) == 0 &&
 		notes[imagev1.ImageManifestBlobStoredAnnotation] != "true"
 	_, digestErr := digest.Parse(r.Metadata.Name)
 	projected.Incomplete = r.DockerImageMetadata.err != nil || empty || digestErr != nil

@@ -160,7 +160,10 @@ func (rows *Images) parents(digest string) (named []string, more int) {
 // usage lists who runs the image: by a tag that means it, or by its digest.
 func (rows *Images) usage(digest string) []string {
 	uses := rows.planner.Snapshot.Uses
-	origins := uses.AnyDigestOrigins(digest)
+	var origins []references.Origin
+	for _, name := range rows.planner.Snapshot.Images[digest].Names() {
+		origins = append(origins, uses.AnyDigestOrigins(name)...)
+	}
 	for _, place := range rows.places[digest] {
 		for _, tag := range place.Tags {
 			origins = append(origins, uses.TagOrigins(references.Stream{Namespace: place.Namespace, Name: place.Name}, tag)...)

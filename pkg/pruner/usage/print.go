@@ -90,7 +90,7 @@ func table(out io.Writer, header []string, count int, row func(int) []string) er
 	widths := make([]int, len(header))
 	measure := func(cells []string) {
 		for i, cell := range cells {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], utf8.RuneCountInString(report.OneLine(cell)))
 		}
 	}
 	measure(header)
@@ -100,6 +100,7 @@ func table(out io.Writer, header []string, count int, row func(int) []string) er
 	buffered := bufio.NewWriter(out)
 	write := func(cells []string) {
 		for i, cell := range cells {
+			cell = report.OneLine(cell) // owners of Pods may be called anything
 			buffered.WriteString(cell)
 			if i < len(cells)-1 {
 				buffered.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+gap))

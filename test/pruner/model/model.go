@@ -166,7 +166,7 @@ func (m *Model) keepRevision(stream *imagev1.ImageStream, tag imagev1.NamedTagEv
 	}
 	// 6
 	if subject := subjectOf(tag.Tag); subject != "" {
-		there := slices.Contains(kept, subject)
+		there := slices.Contains(kept, subject) || m.used(subject)
 		switch {
 		case there && i == 0:
 			return true
@@ -194,11 +194,30 @@ func (m *Model) keepRevision(stream *imagev1.ImageStream, tag imagev1.NamedTagEv
 // usedIn: somebody names the image, or one that it contains, by digest in the stream.
 func (m *Model) usedIn(stream, digest string) bool {
 	for _, one := range m.within(digest) {
-		if slices.Contains(m.uses.list, use{stream: stream, digest: one}) {
-			return true
+		for _, name := range []string{one, configOf(m.find(one))} {
+			if name != "" && (slices.Contains(m.uses.list, use{stream: stream, digest: name}) || slices.Contains(m.uses.list, use{digest: name})) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// used: somebody names the digest, in whatever stream.
+func (m *Model) used(digest string) bool {
+	return digest != "" && slices.ContainsFunc(m.uses.list, func(u use) bool { return u.digest == digest })
+}
+
+// configOf is the digest of the configuration, by which some runtimes name an image.
+func configOf(image *imagev1.Image) string {
+	if image == nil {
+		return ""
+	}
+	if config := image.Annotations[imagev1.ImageConfigDigestAnnotation]; config != "" {
+		return config
+	}
+	d, _ := describe(image)
+	return d.ID
 }
 
 func isManaged(image *imagev1.Image) bool {
@@ -300,6 +319,6 @@ func (m *Model) keepImage(image *imagev1.Image) bool {
 	if at, err := time.Parse(time.RFC3339, image.Annotations[imagev1.ImageLastReferencedTimeAnnotation]); err == nil && at.After(taken) {
 		taken = at
 	}
-	return image.Annotations[imagev1.KeepAnnotation] == "true" || !m.wishes.All && !isManaged(image) || isIncomplete(image) ||
+	return m.used(configOf(image)) || image.Annotations[imagev1.KeepAnnotation] == "true" || !m.wishes.All && !isManaged(image) || isIncomplete(image) ||
 		!m.wishes.OverSize && m.young(metav1.NewTime(taken)) || taken.After(m.cluster.Now.Add(-referenceGrace))
 }

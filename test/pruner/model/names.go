@@ -41,6 +41,9 @@ func read(text string) (n name, says, valid bool) {
 	if text == "" {
 		return n, false, true
 	}
+	if bareDigest.MatchString("sha256:" + text) {
+		text = "sha256:" + text
+	}
 	if bareDigest.MatchString(text) {
 		return name{digest: text}, true, true
 	}

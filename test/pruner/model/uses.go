@@ -171,6 +171,9 @@ func (m *Model) text(namespace string, resolve bool, text string) {
 	if len(n.components) == 2 && m.ours(n.host) {
 		m.use(n.components[0]+"/"+n.components[1], n)
 	}
+	if len(n.components) != 2 && n.digest != "" && m.ours(n.host) {
+		m.uses.list = append(m.uses.list, use{digest: n.digest})
+	}
 	local := namespace + "/" + n.components[len(n.components)-1]
 	for _, stream := range m.streams {
 		if stream.Namespace+"/"+stream.Name != local {
