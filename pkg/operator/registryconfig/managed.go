@@ -67,6 +67,7 @@ func (c *Controller) manage(ctx context.Context, config *registryv1.Config) outc
 	p.add(c.additionalCAFault(in))
 	d.in.ImageStorage, err = c.decideImageStorage(ctx, config)
 	p.add(err)
+	p.add(c.etcdCertificateFault(config))
 	d.configured = c.configured(ctx, p)
 	d.stored = d.observed && p.add(c.decideStorage(ctx, config, &d, &out)) && c.proven(ctx, p, config, &d, &out)
 	c.together(ctx, p, c.dependencies(p, d))

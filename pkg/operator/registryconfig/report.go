@@ -66,6 +66,7 @@ func (c *Controller) reportWith(ctx context.Context, config *registryv1.Config, 
 	}
 	out.trouble = c.trouble(ctx, config, w)
 	out.pullSecrets, out.certificates = c.PullSecrets(), c.Certificates()
+	out.certificates.NotAfter = c.withEtcdCertificate(config, out.certificates.NotAfter)
 	classes := fault.Sort(out.err)
 	now := c.Clock.Now()
 	c.memory.failingSince = since(c.memory.failingSince, len(classes.Transient) > 0, now)
