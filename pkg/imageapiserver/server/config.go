@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/transport"
 	basecompatibility "k8s.io/component-base/compatibility"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -24,6 +25,7 @@ import (
 	"image.alauda.io/registry/pkg/imageapiserver/serverconfig"
 	"image.alauda.io/registry/pkg/imageapiserver/storage"
 	"image.alauda.io/registry/pkg/imageapiserver/storage/compress"
+	"image.alauda.io/registry/pkg/logging"
 	"image.alauda.io/registry/pkg/version"
 )
 
@@ -73,13 +75,14 @@ func NewConfig(ctx context.Context, o *Options) (*Config, error) {
 		return nil, err
 	}
 	c.generic.EffectiveVersion = effectiveVersion()
+	hanging := logging.Hanging(klog.FromContext(ctx), clock.RealClock{}, logging.HangingAfter)
 	answerInTime(&c.generic.Config)
 	sayFarewell(&c.generic.Config, clock.RealClock{})
 	setOpenAPI(&c.generic.Config, codecs.Scheme)
-	if err := c.connect(ctx, o); err != nil {
+	if err := c.connect(ctx, o, hanging); err != nil {
 		return nil, err
 	}
-	if err := c.secure(o); err != nil {
+	if err := c.secure(o, hanging); err != nil {
 		return nil, err
 	}
 	if err := c.control(ctx, o); err != nil {
@@ -107,7 +110,7 @@ func setOpenAPI(config *genericapiserver.Config, scheme *runtime.Scheme) {
 }
 
 // connect makes the clients and checks the cluster.
-func (c *Config) connect(ctx context.Context, o *Options) error {
+func (c *Config) connect(ctx context.Context, o *Options, hanging transport.WrapperFunc) error {
 	if err := o.EgressSelector.ApplyTo(&c.generic.Config); err != nil {
 		return err
 	}
@@ -120,6 +123,7 @@ func (c *Config) connect(ctx context.Context, o *Options) error {
 	c.generic.ClientConfig.UserAgent = version.UserAgent(ComponentName)
 	// Kube-apiserver's priority and fairness decides, not a throttle on this side.
 	c.generic.ClientConfig.QPS = -1
+	c.generic.ClientConfig.Wrap(hanging)
 	var err error
 	if c.client, err = kubernetes.NewForConfig(c.generic.ClientConfig); err != nil {
 		return err
@@ -129,7 +133,9 @@ func (c *Config) connect(ctx context.Context, o *Options) error {
 }
 
 // secure sets up serving, authentication, authorization and audit.
-func (c *Config) secure(o *Options) error {
+func (c *Config) secure(o *Options, hanging transport.WrapperFunc) error {
+	o.Authentication.WithCustomRoundTripper(hanging)
+	o.Authorization.WithCustomRoundTripper(hanging)
 	if err := o.SecureServing.ApplyToConfig(&c.generic.Config); err != nil {
 		return err
 	}
@@ -142,6 +148,7 @@ func (c *Config) secure(o *Options) error {
 	if err := o.Authorization.ApplyTo(&c.generic.Authorization); err != nil {
 		return err
 	}
+	answerUnreviewed(&c.generic.Config)
 	return applyAudit(*o.Audit, &c.generic.Config)
 }
 
