@@ -1,15 +1,18 @@
 // Command promrules checks a PrometheusRule as Prometheus itself reads it, and runs it against series.
 //
 // In: the YAML of the object, and a file of cases in the form that the unit tests of Prometheus' own tools
-// have: series, and at which time which alerts fire. Out: one line for each deviation and exit code 1. It asks
-// no server and keeps nothing; the time is the one of the series.
+// have: series, and at which time which alerts fire. Out: one line for each deviation and exit code 1. Or in:
+// queries as JSON on standard input; out: the metrics in them, and what is asked of each. It asks no server and
+// keeps nothing; the time is the one of the series.
 package main
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +26,15 @@ import (
 )
 
 func main() {
+	if slices.Equal(os.Args[1:], []string{"uses"}) {
+		if err := printUses(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "promrules:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: promrules RULES.yaml CASES.yaml")
+		fmt.Fprintln(os.Stderr, "usage: promrules RULES.yaml CASES.yaml\n       promrules uses < QUERIES.json")
 		os.Exit(2)
 	}
 	problems, err := run(os.Args[1], os.Args[2])
@@ -47,7 +57,9 @@ type cases struct {
 }
 
 type testCase struct {
-	Name   string `yaml:"name"`
+	Name string `yaml:"name"`
+	// Groups are those that are there, all of them without a name.
+	Groups []string `yaml:"groups"`
 	Series []struct {
 		Series string `yaml:"series"`
 		Values string `yaml:"values"`
@@ -123,10 +135,12 @@ func readRules(file string) (*rulefmt.RuleGroups, error) {
 	return groups, nil
 }
 
-func rulesOf(groups *rulefmt.RuleGroups) []rulefmt.Rule {
+func rulesOf(groups *rulefmt.RuleGroups, names ...string) []rulefmt.Rule {
 	var out []rulefmt.Rule
 	for _, group := range groups.Groups {
-		out = append(out, group.Rules...)
+		if len(names) == 0 || slices.Contains(names, group.Name) {
+			out = append(out, group.Rules...)
+		}
 	}
 	return out
 }
@@ -143,7 +157,7 @@ func runCase(groups *rulefmt.RuleGroups, test testCase, interval time.Duration, 
 		engine: promql.NewEngine(promql.EngineOpts{
 			Logger: slog.New(slog.DiscardHandler), MaxSamples: 1e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{}),
 		}),
-		store: store, rules: rulesOf(groups), since: map[string]time.Time{},
+		store: store, rules: rulesOf(groups, test.Groups...), since: map[string]time.Time{}, lacking: map[string]bool{},
 	}
 	var last model.Duration
 	for _, expect := range test.Alerts {
@@ -168,7 +182,7 @@ func runCase(groups *rulefmt.RuleGroups, test testCase, interval time.Duration, 
 			}
 		}
 	}
-	return problems, nil
+	return append(problems, slices.Sorted(maps.Keys(e.lacking))...), nil
 }
 
 // evaluation is one case on its way.
@@ -180,6 +194,21 @@ type evaluation struct {
 	since   map[string]time.Time
 	firing  []labels.Labels
 	records map[string]float64
+	// lacking are annotations that name a label which the alert does not have.
+	lacking map[string]bool
+}
+
+var namedLabel = regexp.MustCompile(`\$labels\.(\w+)`)
+
+// lack notes the labels that the texts of an alert name and the alert has not.
+func (e *evaluation) lack(rule rulefmt.Rule, have labels.Labels) {
+	for name, text := range rule.Annotations {
+		for _, match := range namedLabel.FindAllStringSubmatch(text, -1) {
+			if have.Get(match[1]) == "" {
+				e.lacking[fmt.Sprintf("%s of %s names label %s, which the alert does not have", name, rule.Alert, match[1])] = true
+			}
+		}
+	}
 }
 
 func (e *evaluation) step(now time.Time) error {
@@ -210,6 +239,7 @@ func (e *evaluation) step(now time.Time) error {
 			}
 			if now.Sub(e.since[key]) >= time.Duration(rule.For) {
 				e.firing = append(e.firing, b.Labels())
+				e.lack(rule, b.Labels())
 			}
 		}
 	}

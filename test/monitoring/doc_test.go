@@ -71,6 +71,32 @@ func rules(t *testing.T) []rule {
 	return out
 }
 
+// panel is one picture of the dashboard.
+type panel struct {
+	ID          int    `json:"id"`
+	Type        string `json:"type"`
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	Targets     []struct {
+		Expr   string `json:"expr"`
+		Legend string `json:"legendFormat"`
+	} `json:"targets"`
+}
+
+// query names one query of a panel.
+func (p panel) query(i int) string { return fmt.Sprintf("panel %d %q %d", p.ID, p.Title, i) }
+
+func panels(t *testing.T) []panel {
+	t.Helper()
+	var dashboard struct {
+		Panels []panel `json:"panels"`
+	}
+	if err := json.Unmarshal(read(t, "manifests/operands/shared/image-registry-dashboard.json"), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	return dashboard.Panels
+}
+
 // expressions are all queries, by where they stand.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
@@ -78,34 +104,33 @@ func expressions(t *testing.T) map[string]string {
 	for _, r := range rules(t) {
 		out["rule "+r.Alert+r.Record+fmt.Sprint(r.Labels)] = r.Expr
 	}
-	var dashboard struct {
-		Panels []struct {
-			ID      int    `json:"id"`
-			Type    string `json:"type"`
-			Title   string `json:"title"`
-			Targets []struct {
-				Expr string `json:"expr"`
-			} `json:"targets"`
-		} `json:"panels"`
-	}
-	if err := json.Unmarshal(read(t, "manifests/operands/shared/image-registry-dashboard.json"), &dashboard); err != nil {
-		t.Fatal(err)
-	}
 	ids := map[int]bool{}
-	for _, panel := range dashboard.Panels {
+	for _, panel := range panels(t) {
 		if ids[panel.ID] || panel.Title == "" {
 			t.Errorf("panel %d %q: the id is not unique, or there is no title", panel.ID, panel.Title)
 		}
 		ids[panel.ID] = true
-		if panel.Type != "row" && len(panel.Targets) == 0 {
-			t.Errorf("panel %q shows nothing", panel.Title)
+		if panel.Type != "row" && (len(panel.Targets) == 0 || panel.Description == "") {
+			t.Errorf("panel %q shows nothing, or does not say what", panel.Title)
 		}
 		for i, target := range panel.Targets {
-			out[fmt.Sprintf("panel %q %d", panel.Title, i)] = target.Expr
+			out[panel.query(i)] = target.Expr
 		}
 	}
 	if len(ids) < 40 {
 		t.Fatalf("only %d panels were read", len(ids))
+	}
+	return out
+}
+
+// legends are the names of the lines of a panel, by the query that they belong to.
+func legends(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, panel := range panels(t) {
+		for i, target := range panel.Targets {
+			out[panel.query(i)] = target.Legend
+		}
 	}
 	return out
 }
@@ -230,6 +255,9 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 		}
 		if r.Labels["severity"] != want || r.For == "" {
 			t.Errorf("%s has severity %q and waits for %q; want %s and a time", r.Alert, r.Labels["severity"], r.For, want)
+		}
+		if r.Labels["namespace"] != "image-registry-system" {
+			t.Errorf("%s has no label namespace, by which alerts are routed", r.Alert)
 		}
 		for _, name := range []string{"summary", "description", "runbook_url"} {
 			if r.Annotations[name] == "" {

@@ -45,7 +45,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, "error:", err)
+		fmt.Fprintf(stderr, "error: %v\nRun '%s --help' for usage.\n", err, registryv1.OperatorName)
 		return exitUsage
 	default:
 		fmt.Fprintln(stderr, "error:", err)
@@ -64,11 +64,21 @@ Environment:
   RELATED_IMAGE_REGISTRY, RELATED_IMAGE_API_SERVER, RELATED_IMAGE_NODE_CA,
   RELATED_IMAGE_PRUNER, OPERATOR_IMAGE   images of the operands and of this operator (required)
   POD_NAMESPACE                          namespace of the operands (image-registry-system)
-  RELEASE_VERSION                        version in status.version
-  CLUSTER_DOMAIN                         DNS domain of the cluster (from /etc/resolv.conf)
+  POD_NAME                               holder of the lease (host name)
+  RELEASE_VERSION                        version in status.version (that of the binary)
+  CLUSTER_DOMAIN                         DNS domain of the cluster (from /etc/resolv.conf, else cluster.local)
+  INGRESS_DOMAIN                         domain of generated hosts where spec.ingress.domain is empty
+                                         (apps.<domain of the cluster>)
   MONITORING_SERVICE_ACCOUNTS            namespace/name list that may scrape (cpaas-system/prometheus-sa)
+  RUNBOOK_URL                            where the pages about alerts are: a URL with {alert}, or a folder to
+                                         which <alert>.md is added
   OPERAND_PRIORITY_CLASS                 priority class of all Pods (system-cluster-critical), may be empty
-  HTTP_PROXY, HTTPS_PROXY, NO_PROXY      used where spec.proxy of Config says nothing`,
+  HTTP_PROXY, HTTPS_PROXY, NO_PROXY      used where spec.proxy of Config says nothing
+
+Exit codes: 0 ended on request, 1 error, 2 wrong usage.`,
+		Example: `  cluster-image-registry-operator
+  cluster-image-registry-operator --kubeconfig=admin.conf --leader-elect=false
+  cluster-image-registry-operator storage-check --list-only`,
 		Args:          noArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,

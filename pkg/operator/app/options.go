@@ -106,6 +106,9 @@ func (o *Options) ReadEnvironment(env func(string) (string, bool), readFile func
 	if o.Settings.Monitoring, err = monitoring(env); err != nil {
 		errs = append(errs, fmt.Errorf("environment variable MONITORING_SERVICE_ACCOUNTS: %w", err))
 	}
+	if o.Settings.RunbookURL, err = render.ParseRunbookURL(get("RUNBOOK_URL", "")); err != nil {
+		errs = append(errs, fmt.Errorf("environment variable RUNBOOK_URL: %w", err))
+	}
 	return errors.Join(errs...)
 }
 

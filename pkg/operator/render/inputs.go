@@ -29,6 +29,9 @@ type Settings struct {
 	PriorityClass string
 	// Monitoring are the accounts that may scrape.
 	Monitoring []types.NamespacedName
+	// RunbookURL is where the pages about alerts are: a URL with {alert} for the name of the alert, or one to
+	// which <alert>.md is added. Empty means the address in the rules.
+	RunbookURL string
 	// Proxy is used where spec.proxy says nothing.
 	Proxy registryv1.ProxySpec
 }

@@ -2,7 +2,10 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -17,6 +20,8 @@ const (
 	dashboardLabel     = "grafana_dashboard"
 	// operatorRules is the group of rules about the operator itself.
 	operatorRules = "image-registry.operator"
+	// alertPlaceholder stands for the name of an alert in the address of its page.
+	alertPlaceholder = "{alert}"
 )
 
 // Monitoring returns the monitors and the rules of the Prometheus Operator. Without the operands only what
@@ -27,10 +32,19 @@ func Monitoring(s Settings, operands bool) ([]*unstructured.Unstructured, error)
 		files = append(files, "monitors.yaml")
 	}
 	objects, err := s.several(manifests.Shared, files...)
-	if err != nil || operands {
-		return objects, err
+	if err != nil {
+		return nil, err
 	}
 	for _, object := range objects {
+		if object.GetKind() != "PrometheusRule" {
+			continue
+		}
+		if err := s.fillRunbooks(object); err != nil {
+			return nil, err
+		}
+		if operands {
+			continue
+		}
 		if err := keepOperatorRules(object); err != nil {
 			return nil, err
 		}
@@ -38,10 +52,49 @@ func Monitoring(s Settings, operands bool) ([]*unstructured.Unstructured, error)
 	return objects, nil
 }
 
-func keepOperatorRules(object *unstructured.Unstructured) error {
-	if object.GetKind() != "PrometheusRule" {
+// ParseRunbookURL checks the address of the pages about alerts; empty is none.
+func ParseRunbookURL(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Host == "" || parsed.User != nil || parsed.Scheme != "http" && parsed.Scheme != "https" {
+		return "", errors.New("it must be an http or https URL without credentials, with {alert} for the name of the alert or the folder of the pages")
+	}
+	return text, nil
+}
+
+// fillRunbooks lets every alert name its page at the address that was set.
+func (s Settings) fillRunbooks(object *unstructured.Unstructured) error {
+	if s.RunbookURL == "" {
 		return nil
 	}
+	groups, _, err := unstructured.NestedSlice(object.Object, "spec", "groups")
+	if err != nil {
+		return fmt.Errorf("PrometheusRule %s: %w", object.GetName(), err)
+	}
+	for _, group := range groups {
+		fields, _ := group.(map[string]any)
+		rules, _ := fields["rules"].([]any)
+		for _, rule := range rules {
+			fields, _ := rule.(map[string]any)
+			alert, _ := fields["alert"].(string)
+			if annotations, ok := fields["annotations"].(map[string]any); ok && alert != "" {
+				annotations["runbook_url"] = runbook(s.RunbookURL, alert)
+			}
+		}
+	}
+	return unstructured.SetNestedSlice(object.Object, groups, "spec", "groups")
+}
+
+func runbook(address, alert string) string {
+	if strings.Contains(address, alertPlaceholder) {
+		return strings.ReplaceAll(address, alertPlaceholder, alert)
+	}
+	return strings.TrimSuffix(address, "/") + "/" + alert + ".md"
+}
+
+func keepOperatorRules(object *unstructured.Unstructured) error {
 	groups, _, err := unstructured.NestedSlice(object.Object, "spec", "groups")
 	if err != nil {
 		return fmt.Errorf("PrometheusRule %s: %w", object.GetName(), err)

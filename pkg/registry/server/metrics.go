@@ -78,9 +78,12 @@ func NewMetrics() *Metrics {
 	m.collections = newCollectionMetrics(m.registry)
 	m.streams = newStreamMetrics(m.registry)
 	m.storage = newStorageMetrics(m.registry)
-	build := counter("build_info", "Version of the binary; always 1.", "version", "commit", "go_version")
 	info := version.Get()
-	build.WithLabelValues(info.Version, info.Commit, info.GoVersion).Inc()
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "Version of the binary; always 1.",
+	}, []string{"version", "commit", "go_version"})
+	build.WithLabelValues(info.Version, info.Commit, info.GoVersion).Set(1)
+	m.registry.MustRegister(build)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
