@@ -72,9 +72,9 @@ func TestReadmeCommands(t *testing.T) {
 //
 // Behaviour operator 88, as far as pages exist.
 func TestCommandsOfTheGuides(t *testing.T) {
-	pages := []string{"docs/configure.md", "docs/operate.md", "docs/troubleshoot.md", "docs/nodes.md", "docs/pruning.md"}
+	pages := []string{"docs/use.md", "docs/configure.md", "docs/operate.md", "docs/troubleshoot.md", "docs/nodes.md", "docs/pruning.md"}
 	runbooks, err := filepath.Glob(filepath.Join(shared.root, "docs", "runbooks", "Image*.md"))
-	if err != nil || len(runbooks) < 9 {
+	if err != nil || len(runbooks) < 10 {
 		t.Fatalf("runbooks: %v, %v", runbooks, err)
 	}
 	for _, runbook := range runbooks {
