@@ -52,8 +52,17 @@ func (e *environment) collectingConfig(t *testing.T, host, verifyDelay string) s
 // process runs a replica in a process of its own.
 func (e *environment) process(t *testing.T, config, host string) *exec.Cmd {
 	t.Helper()
+	return e.loggingProcess(t, config, host, nil)
+}
+
+// loggingProcess is process with a place for its log.
+func (e *environment) loggingProcess(t *testing.T, config, host string, log *os.File) *exec.Cmd {
+	t.Helper()
 	command := exec.Command(os.Args[0], "-test.run=^TestRegistryProcess$")
 	command.Env = append(os.Environ(), processVariable+"="+config)
+	if log != nil {
+		command.Stderr = log
+	}
 	must(t, command.Start())
 	t.Cleanup(func() {
 		_ = command.Process.Kill()
