@@ -42,12 +42,31 @@ func trim(object any) (any, error) {
 	if accessor, ok := object.(metav1.ObjectMetaAccessor); ok {
 		accessor.GetObjectMeta().SetManagedFields(nil)
 	}
-	if node, ok := object.(*corev1.Node); ok {
-		node.Annotations = nil
-		node.Spec = corev1.NodeSpec{}
-		node.Status = corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{ContainerRuntimeVersion: node.Status.NodeInfo.ContainerRuntimeVersion}}
+	switch object := object.(type) {
+	case *corev1.Namespace:
+		return trimNamespace(object), nil
+	case *corev1.Node:
+		trimNode(object)
 	}
 	return object, nil
+}
+
+// trimNamespace keeps what tells whether a namespace is served. Users label and annotate their namespaces as much as
+// they like, and there are thousands.
+func trimNamespace(namespace *corev1.Namespace) *corev1.Namespace {
+	kept := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion, DeletionTimestamp: namespace.DeletionTimestamp,
+	}}
+	if value, labelled := namespace.Labels[registryv1.IgnoreLabel]; labelled {
+		kept.Labels = map[string]string{registryv1.IgnoreLabel: value}
+	}
+	return kept
+}
+
+func trimNode(node *corev1.Node) {
+	node.Annotations = nil
+	node.Spec = corev1.NodeSpec{}
+	node.Status = corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{ContainerRuntimeVersion: node.Status.NodeInfo.ContainerRuntimeVersion}}
 }
 
 // forgetToken drops the content of pull secrets: the operand namespace has some unless it is ignored, and no

@@ -85,13 +85,14 @@ func ClientConfig(base *rest.Config) *rest.Config {
 type Controller struct {
 	Options
 	cluster    informers.SharedInformerFactory
-	accounts   corelisters.ServiceAccountLister
+	accounts   cache.Indexer
 	secrets    cache.Indexer
 	namespaces corelisters.NamespaceLister
 	services   corelisters.ServiceNamespaceLister
 	queue      keyed.Queue[types.NamespacedName]
 	loop       *keyed.Loop[types.NamespacedName]
 	memory     memory
+	refusals   refusals
 	keys       keySet
 	keyPace    pace
 
@@ -122,13 +123,13 @@ func New(o Options) (*Controller, error) {
 		memory:     newMemory(),
 		keyPace:    pace{look: keysInterval, spread: keysSpread},
 	}
-	c.accounts = c.cluster.Core().V1().ServiceAccounts().Lister()
 	c.queue = keyed.NewQueue[types.NamespacedName](controllerName, o.Clock, &priorityQueue{urgent: c.urgent})
 
 	accounts := c.cluster.Core().V1().ServiceAccounts().Informer()
+	c.accounts = accounts.GetIndexer()
 	secrets := c.cluster.InformerFor(&corev1.Secret{}, newSecretInformer)
 	c.secrets = secrets.GetIndexer()
-	if err := errors.Join(accounts.SetTransform(trimAccount), secrets.SetTransform(forgetCredential)); err != nil {
+	if err := errors.Join(accounts.SetTransform(keepAccount), secrets.SetTransform(keepSecret)); err != nil {
 		return nil, fmt.Errorf("pull secrets: set transform: %w", err)
 	}
 	synced, err := c.watch(accounts, secrets)
@@ -163,7 +164,11 @@ func (c *Controller) watch(accounts, secrets cache.SharedIndexInformer) ([]cache
 				}
 				watch.handle(obj)
 			},
-			UpdateFunc: func(_, obj any) { watch.handle(obj) },
+			UpdateFunc: func(before, after any) {
+				if !sameForUs(before, after) {
+					watch.handle(after)
+				}
+			},
 			DeleteFunc: watch.handle,
 		})
 		if err != nil {
@@ -174,6 +179,15 @@ func (c *Controller) watch(accounts, secrets cache.SharedIndexInformer) ([]cache
 	return synced, nil
 }
 
+// sameForUs tells of two versions of a Namespace whether they mean the same: each change would be a look at all of its
+// ServiceAccounts, and its users may change it as often as they like.
+func sameForUs(before, after any) bool {
+	b, wasNamespace := before.(*corev1.Namespace)
+	a, isNamespace := after.(*corev1.Namespace)
+	return wasNamespace && isNamespace && b.UID == a.UID && b.Labels[IgnoreLabel] == a.Labels[IgnoreLabel] &&
+		(b.DeletionTimestamp == nil) == (a.DeletionTimestamp == nil)
+}
+
 // newSecretInformer watches the labelled Secrets of all namespaces, and no other.
 func newSecretInformer(client kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
 	return coreinformers.NewFilteredSecretInformer(client, metav1.NamespaceAll, resync,
@@ -182,27 +196,13 @@ func newSecretInformer(client kubernetes.Interface, resync time.Duration) cache.
 }
 
 // indexByAccount leaves out what is found by its name: that is one Secret of each ServiceAccount, and the index would
-// be as large as the cache.
+// be as large as the cache. What others made is nobody's orphan.
 func indexByAccount(obj any) ([]string, error) {
-	secret, ok := obj.(*corev1.Secret)
-	if !ok {
+	secret, ok := obj.(*Secret)
+	if !ok || secret.Foreign || secret.Name == SecretName(secret.Account) {
 		return nil, nil
 	}
-	account := accountOf(secret)
-	if secret.Name == SecretName(account.Name) {
-		return nil, nil
-	}
-	return []string{account.String()}, nil
-}
-
-// accountOf names the ServiceAccount of a Secret by its owner reference; the annotation counts when there
-// is none.
-func accountOf(secret *corev1.Secret) types.NamespacedName {
-	name := secret.Annotations[accountAnnotation]
-	if owner, found := ownerOf(secret); found {
-		name = owner.Name
-	}
-	return types.NamespacedName{Namespace: secret.Namespace, Name: name}
+	return []string{secret.key().String()}, nil
 }
 
 // Run works until ctx ends.

@@ -90,8 +90,8 @@ func (f *fixture) refresh(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	replace(t, f.cluster.Core().V1().ServiceAccounts().Informer().GetIndexer(), accounts.Items, trimAccount)
-	replace(t, f.secrets, secrets.Items, forgetCredential)
+	replace(t, f.cluster.Core().V1().ServiceAccounts().Informer().GetIndexer(), accounts.Items, keepAccount)
+	replace(t, f.secrets, secrets.Items, keepSecret)
 	replace(t, f.shared.Core().V1().Namespaces().Informer().GetIndexer(), namespaces.Items, nil)
 	replace(t, f.namespaced.Core().V1().Services().Informer().GetIndexer(), services.Items, nil)
 	if err := f.Configs.GetIndexer().Replace([]any{f.config}, ""); err != nil {

@@ -31,10 +31,10 @@ func credential(account, token string, hosts []string) ([]byte, error) {
 }
 
 // newSecret is the Secret before its first token.
-func newSecret(account *corev1.ServiceAccount) *corev1.Secret {
+func newSecret(account *Account) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace:   account.Namespace,
+			Namespace:   account.Namespace(),
 			Name:        SecretName(account.Name),
 			Labels:      commonLabels(),
 			Annotations: map[string]string{accountAnnotation: account.Name},
@@ -85,7 +85,7 @@ func keyID(signed string) string {
 
 // refreshPatch is the merge patch that puts a token into a Secret, only into this very object and only
 // at the version that was decided on.
-func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string, hostsHash string) (written, error) {
+func refreshPatch(secret *Secret, account string, t token, hosts []string, hostsHash string) (written, error) {
 	data, err := credential(account, t.value, hosts)
 	if err != nil {
 		return written{}, fmt.Errorf("encode credential: %w", err)
@@ -93,7 +93,7 @@ func refreshPatch(secret *corev1.Secret, account string, t token, hosts []string
 	body, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid":             secret.UID,
-			"resourceVersion": secret.ResourceVersion,
+			"resourceVersion": secret.Version,
 			"labels":          commonLabels(),
 			"annotations": map[string]string{
 				accountAnnotation:   account,
@@ -147,14 +147,15 @@ func repeats(text string, secrets ...string) bool {
 
 // referencesPatch is the merge patch that replaces the list imagePullSecrets of a ServiceAccount. The
 // list is atomic, so it is written whole, and only against the version it was read from.
-func referencesPatch(account *corev1.ServiceAccount, references []corev1.LocalObjectReference) ([]byte, error) {
-	if references == nil {
-		references = []corev1.LocalObjectReference{}
+func referencesPatch(account *Account, names []string) ([]byte, error) {
+	references := make([]corev1.LocalObjectReference, 0, len(names))
+	for _, name := range names {
+		references = append(references, corev1.LocalObjectReference{Name: name})
 	}
 	return json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid":             account.UID,
-			"resourceVersion": account.ResourceVersion,
+			"resourceVersion": account.Version,
 		},
 		"imagePullSecrets": references,
 	})

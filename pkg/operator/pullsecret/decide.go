@@ -3,9 +3,6 @@ package pullsecret
 import (
 	"slices"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Refresh reasons, also label values of metrics.
@@ -22,11 +19,13 @@ type Input struct {
 	// Mode is the one of this ServiceAccount, see Scope.ModeFor.
 	Mode    Mode
 	Now     time.Time
-	Account *corev1.ServiceAccount
+	Account *Account
 	// Secret is the cached Secret of the managed name, nil if none with the label exists.
-	Secret *corev1.Secret
+	Secret *Secret
+	// Shared: the Secret belongs to another ServiceAccount, whose managed name is the same. Long names are shortened.
+	Shared bool
 	// Orphans are labelled Secrets of this ServiceAccount under other names.
-	Orphans []*corev1.Secret
+	Orphans []*Secret
 	// HostsHash is the wanted one.
 	HostsHash string
 	// Keys are the ids of the keys whose tokens the cluster accepts; nil means unknown.
@@ -46,7 +45,7 @@ type Plan struct {
 	// Eject removes the references named in Ejected.
 	Ejected []string
 	// Discard are Secrets to delete after the references are gone.
-	Discard []*corev1.Secret
+	Discard []*Secret
 	// CheckForeign: a reference to the managed name exists but no labelled Secret; whether a foreign one
 	// does must be read before the reference is removed.
 	CheckForeign bool
@@ -68,11 +67,11 @@ func Decide(in Input) Plan {
 func decideRemove(in Input) Plan {
 	name := SecretName(in.Account.Name)
 	plan := Plan{Discard: slices.Clone(in.Orphans)}
-	foreign := in.Secret != nil && writtenByOthers(in.Secret)
+	foreign := in.Secret != nil && (in.Secret.Foreign || in.Shared)
 	if in.Secret != nil && !foreign {
 		plan.Discard = append(plan.Discard, in.Secret)
 	}
-	if references(in.Account, name) && !foreign {
+	if in.Account.Refers && !foreign {
 		plan.Ejected = append(plan.Ejected, name)
 		plan.CheckForeign = in.Secret == nil
 	}
@@ -89,23 +88,23 @@ func decideKeep(in Input) Plan {
 			return plan
 		}
 		plan.Create, plan.Refresh = true, reasonNew
-	case in.Secret.DeletionTimestamp != nil:
+	case in.Secret.Deleting:
 		// Somebody's finalizer holds it. Its token is void, and the name is taken until it is gone.
 		return plan
-	case unusable(in.Secret, in.Account) && writtenByOthers(in.Secret):
+	case taken(in):
 		// The name is taken; the attempt to create tells of it.
 		if full {
 			plan.Create, plan.Refresh = true, reasonNew
 		}
 		return plan
-	case unusable(in.Secret, in.Account):
+	case unusable(in):
 		plan.Delete = true
 		return plan
 	default:
 		plan.Refresh, plan.RefreshAt = refreshReason(in)
 	}
 	if full {
-		plan.Inject = !references(in.Account, SecretName(in.Account.Name))
+		plan.Inject = !in.Account.Refers
 		plan.Discard = slices.Clone(in.Orphans)
 		plan.Ejected = referencedOrphans(in)
 	}
@@ -114,45 +113,32 @@ func decideKeep(in Input) Plan {
 
 // unusable: type and immutability of a Secret cannot be changed, and a Secret of an earlier ServiceAccount of
 // the same name is about to be collected.
-func unusable(secret *corev1.Secret, account *corev1.ServiceAccount) bool {
-	if secret.Type != corev1.SecretTypeDockerConfigJson || (secret.Immutable != nil && *secret.Immutable) {
-		return true
-	}
-	owner, found := ownerOf(secret)
-	return !found || owner.UID != account.UID
+func unusable(in Input) bool {
+	return in.Secret.Fixed || in.Secret.Owner == "" || in.Secret.Owner != in.Account.UID
 }
 
-// ownerOf is the first ServiceAccount that owns a Secret.
-func ownerOf(secret *corev1.Secret) (metav1.OwnerReference, bool) {
-	for _, owner := range secret.OwnerReferences {
-		if owner.Kind == accountKind && owner.APIVersion == "v1" {
-			return owner, true
-		}
-	}
-	return metav1.OwnerReference{}, false
-}
+// taken: the name belongs to a Secret of somebody else, which is left alone.
+func taken(in Input) bool { return in.Shared || in.Secret.Foreign && unusable(in) }
 
 // refreshReason says why a new token is needed, or when it will be.
 func refreshReason(in Input) (reason string, at time.Time) {
-	notes := in.Secret.Annotations
-	expires, err := time.Parse(time.RFC3339, notes[expiresAnnotation])
-	at, refreshErr := time.Parse(time.RFC3339, notes[refreshAnnotation])
-	id, signed := notes[keyIDAnnotation]
+	secret := in.Secret
+	at = secret.Refresh
 	switch {
-	case notes[dataHashAnnotation] == "" && notes[expiresAnnotation] == "":
+	case !secret.Hashed && !secret.Ends:
 		return reasonNew, time.Time{}
-	case err != nil || refreshErr != nil || !signed || cachedHash(in.Secret) != notes[dataHashAnnotation]:
+	case secret.Expires.IsZero() || at.IsZero() || !secret.Signed || !secret.Intact:
 		return reasonTampered, time.Time{}
-	case writtenByOthers(in.Secret):
+	case secret.Foreign:
 		// A copy, from a backup for example: its token died with the Secret that it was bound to.
 		return reasonTampered, time.Time{}
-	case notes[hostsHashAnnotation] != in.HostsHash:
+	case secret.HostsHash() != in.HostsHash:
 		return reasonHosts, time.Time{}
-	case keyGone(in.Keys, id):
+	case keyGone(in.Keys, secret.KeyID()):
 		return reasonKey, time.Time{}
 	case !in.Now.Before(at):
 		return reasonExpiring, time.Time{}
-	case (!in.Now.Before(expires) || at.After(expires)) && at.Sub(in.Now) > minRefresh:
+	case (!in.Now.Before(secret.Expires) || at.After(secret.Expires)) && at.Sub(in.Now) > minRefresh:
 		// Edited by hand, or noted by a clock that was ahead of the API server's and was set right since. While
 		// it is ahead a token seems to have expired at once, too, but its refresh is near.
 		return reasonTampered, time.Time{}
@@ -162,46 +148,34 @@ func refreshReason(in Input) (reason string, at time.Time) {
 
 // valid tells whether the Secret of in holds a token that is good now, and its account refers to it.
 func valid(in Input) bool {
-	if in.Secret == nil || in.Secret.DeletionTimestamp != nil || writtenByOthers(in.Secret) || unusable(in.Secret, in.Account) || !references(in.Account, in.Secret.Name) {
+	secret := in.Secret
+	if secret == nil || secret.Deleting || secret.Foreign || in.Shared || unusable(in) || !in.Account.Refers {
 		return false
 	}
-	notes := in.Secret.Annotations
-	expires, err := time.Parse(time.RFC3339, notes[expiresAnnotation])
-	return err == nil && in.Now.Before(expires) && notes[dataHashAnnotation] != "" && cachedHash(in.Secret) == notes[dataHashAnnotation]
-}
-
-// cachedHash works on cached Secrets and on such that were read live.
-func cachedHash(secret *corev1.Secret) string {
-	if data, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
-		return sha256Hex(data)
-	}
-	return string(secret.Data[cachedHashKey])
-}
-
-func references(account *corev1.ServiceAccount, name string) bool {
-	return slices.ContainsFunc(account.ImagePullSecrets, func(r corev1.LocalObjectReference) bool { return r.Name == name })
+	return in.Now.Before(secret.Expires) && secret.Hashed && secret.Intact
 }
 
 func referencedOrphans(in Input) []string {
 	var names []string
 	for _, orphan := range in.Orphans {
-		if references(in.Account, orphan.Name) {
+		if in.Account.mayRefer(orphan.Name) {
 			names = append(names, orphan.Name)
 		}
 	}
 	return names
 }
 
-// wantedReferences is the list after the plan: foreign entries in their order, the managed name once.
-func wantedReferences(account *corev1.ServiceAccount, inject bool, ejected []string) []corev1.LocalObjectReference {
-	var wanted []corev1.LocalObjectReference
-	for _, reference := range account.ImagePullSecrets {
-		if !slices.Contains(ejected, reference.Name) {
-			wanted = append(wanted, reference)
+// wantedReferences is the list after the plan: foreign entries in their order, the managed name at the end when it is
+// not there.
+func wantedReferences(account *Account, inject bool, ejected []string) []string {
+	var wanted []string
+	for _, name := range account.References {
+		if !slices.Contains(ejected, name) {
+			wanted = append(wanted, name)
 		}
 	}
-	if inject {
-		wanted = append(wanted, corev1.LocalObjectReference{Name: SecretName(account.Name)})
+	if inject && !account.Refers {
+		wanted = append(wanted, SecretName(account.Name))
 	}
 	return wanted
 }

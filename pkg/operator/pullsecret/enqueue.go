@@ -4,8 +4,6 @@ import (
 	"hash/fnv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -20,22 +18,46 @@ const (
 // urgent tells whether the ServiceAccount lacks its credential: the reference, or the token behind it, because
 // the admission policy sets the reference before there is anything to refer to.
 func (c *Controller) urgent(key types.NamespacedName) bool {
-	account, err := c.accounts.ServiceAccounts(key.Namespace).Get(key.Name)
-	if err != nil {
+	account := c.cachedAccount(key.Namespace, key.Name)
+	if account == nil {
 		return false
 	}
-	name := SecretName(key.Name)
-	if !references(account, name) {
+	if !account.Refers {
 		return true
 	}
-	object, exists, err := c.secrets.GetByKey(key.Namespace + "/" + name)
-	secret, ok := object.(*corev1.Secret)
-	return err == nil && (!exists || !ok || secret.Annotations[dataHashAnnotation] == "")
+	secret := c.cachedSecret(key.Namespace, SecretName(key.Name))
+	return secret == nil || !secret.Hashed
+}
+
+// cachedAccount is nil when there is none.
+func (c *Controller) cachedAccount(namespace, name string) *Account {
+	object, _, _ := c.accounts.GetByKey(namespace + "/" + name) // never fails: the key is made already
+	account, _ := object.(*Account)
+	return account
+}
+
+// cachedSecret is nil when there is none with the label.
+func (c *Controller) cachedSecret(namespace, name string) *Secret {
+	object, _, _ := c.secrets.GetByKey(namespace + "/" + name)
+	secret, _ := object.(*Secret)
+	return secret
+}
+
+func (c *Controller) allAccounts() []*Account { return accountsOf(c.accounts.List()) }
+
+func accountsOf(objects []any) []*Account {
+	accounts := make([]*Account, 0, len(objects))
+	for _, object := range objects {
+		if account, ok := object.(*Account); ok {
+			accounts = append(accounts, account)
+		}
+	}
+	return accounts
 }
 
 // arrived notes when a ServiceAccount was created, to tell how long its credential takes.
 func (c *Controller) arrived(obj any) {
-	if account, ok := obj.(*corev1.ServiceAccount); ok {
+	if account, ok := obj.(*Account); ok {
 		c.memory.arrived(keyOf(account), c.Clock.Now())
 	}
 }
@@ -50,8 +72,8 @@ func (c *Controller) enqueueSecret(obj any) {
 	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = tombstone.Obj
 	}
-	if secret, ok := obj.(*corev1.Secret); ok {
-		c.queue.Add(accountOf(secret))
+	if secret, ok := obj.(*Secret); ok {
+		c.queue.Add(secret.key())
 	}
 }
 
@@ -61,13 +83,13 @@ func (c *Controller) enqueueNamespace(obj any) {
 	if err != nil {
 		return
 	}
-	accounts, err := c.accounts.ServiceAccounts(name.Name).List(labels.Everything())
+	accounts, err := c.accounts.ByIndex(cache.NamespaceIndex, name.Name)
 	if err != nil {
 		utilruntime.HandleError(err)
 		return
 	}
-	for _, account := range accounts {
-		c.queue.Add(types.NamespacedName{Namespace: account.Namespace, Name: account.Name})
+	for _, account := range accountsOf(accounts) {
+		c.queue.Add(keyOf(account))
 	}
 }
 
@@ -86,15 +108,11 @@ func (c *Controller) enqueueAll(any) {
 	if before.equal(now) {
 		return
 	}
-	accounts, err := c.accounts.List(labels.Everything())
-	if err != nil {
-		utilruntime.HandleError(err)
-		return
-	}
+	accounts := c.allAccounts()
 	spread := min(maxSpread, time.Duration(len(accounts))*spreadPerAccount)
 	hostsOnly := before.sameScope(now)
 	for _, account := range accounts {
-		key := types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
+		key := keyOf(account)
 		if hostsOnly && !c.urgent(key) {
 			c.queue.AddAfter(key, delayWithin(spread, key))
 			continue

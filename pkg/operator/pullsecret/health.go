@@ -3,10 +3,6 @@ package pullsecret
 import (
 	"fmt"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 const (
@@ -47,17 +43,14 @@ func (c *Controller) Summary() (Summary, error) {
 	}
 	now := c.Clock.Now()
 	summary := Summary{Mode: s.configured}
-	accounts, err := c.accounts.List(labels.Everything())
-	if err != nil {
-		return Summary{}, fmt.Errorf("list ServiceAccounts: %w", err)
-	}
-	failing := c.memory.fails()
-	for _, account := range accounts {
+	failing, crowded := c.memory.fails()
+	for _, account := range c.allAccounts() {
 		in, err := c.gather(account, s)
 		if err != nil {
 			return Summary{}, err
 		}
-		summary.count(in, failing, now)
+		since, fails := failing[keyOf(account)]
+		summary.count(in, fails, fails && !crowded[keyOf(account)] && now.Sub(since) >= failingTolerance)
 		if _, contested := c.memory.nextMend(keyOf(account), now); !contested && expired(in, now) {
 			summary.Expired++
 			summary.name(account)
@@ -69,14 +62,15 @@ func (c *Controller) Summary() (Summary, error) {
 	return summary, nil
 }
 
-func (s *Summary) count(in Input, failing map[types.NamespacedName]time.Time, now time.Time) {
+// count takes in one ServiceAccount. A namespace whose own quota leaves no room for Secrets is no failure of the
+// registry, however many ServiceAccounts it has; whoever fills it up could make the registry degraded.
+func (s *Summary) count(in Input, fails, lasting bool) {
 	if in.Mode != Full && in.Mode != RefreshOnly {
 		s.Ignored++
 		return
 	}
 	s.Desired++
-	since, fails := failing[keyOf(in.Account)]
-	if fails && now.Sub(since) >= failingTolerance {
+	if lasting {
 		s.lasting++
 		s.name(in.Account)
 	}
@@ -88,17 +82,17 @@ func (s *Summary) count(in Input, failing map[types.NamespacedName]time.Time, no
 	}
 }
 
-// expired looks at tokens that the controller ought to have refreshed. A Secret that somebody's finalizer
-// keeps from going is not its fault, and neither is, for the caller, one that somebody writes again and again.
+// expired looks at tokens that the controller ought to have refreshed. A Secret that somebody's finalizer keeps from
+// going, or that somebody else made, is not its fault, and neither is, for the caller, one that is written by others
+// again and again.
 func expired(in Input, now time.Time) bool {
-	if in.Mode != Full && in.Mode != RefreshOnly || in.Secret == nil || in.Secret.DeletionTimestamp != nil {
+	if in.Mode != Full && in.Mode != RefreshOnly || in.Secret == nil || in.Secret.Deleting || taken(in) {
 		return false
 	}
-	expires, err := time.Parse(time.RFC3339, in.Secret.Annotations[expiresAnnotation])
-	return err == nil && now.Sub(expires) > expiredTolerance
+	return !in.Secret.Expires.IsZero() && now.Sub(in.Secret.Expires) > expiredTolerance
 }
 
-func (s *Summary) name(account *corev1.ServiceAccount) {
+func (s *Summary) name(account *Account) {
 	if name := keyOf(account).String(); s.example == "" || name < s.example {
 		s.example = name
 	}

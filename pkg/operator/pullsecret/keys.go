@@ -10,7 +10,6 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -196,11 +195,11 @@ func (c *Controller) lookAtKeys(ctx context.Context) {
 func (c *Controller) enqueueKeysGone() {
 	known := c.keys.snapshot()
 	for _, object := range c.secrets.List() {
-		secret, ok := object.(*corev1.Secret)
-		if !ok || !keyGone(known, secret.Annotations[keyIDAnnotation]) {
+		secret, ok := object.(*Secret)
+		if !ok || !keyGone(known, secret.KeyID()) {
 			continue
 		}
-		key := accountOf(secret)
+		key := secret.key()
 		c.queue.AddAfter(key, delayWithin(c.keyPace.spread, key))
 	}
 }

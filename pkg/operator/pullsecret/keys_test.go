@@ -170,18 +170,15 @@ func TestHostileChangesOfASecret(t *testing.T) {
 			s.Annotations[refreshAnnotation] = start.Add(1000 * time.Hour).Format(time.RFC3339)
 		}, Plan{Refresh: reasonTampered}},
 		{"all annotations removed", func(s *corev1.Secret) { s.Annotations = nil }, Plan{Refresh: reasonNew}},
-		{"a hash in place of the data", func(s *corev1.Secret) {
-			s.Data = map[string][]byte{cachedHashKey: []byte("short")}
-			if _, err := forgetCredential(s); err != nil {
-				t.Fatal(err)
-			}
+		{"a hash under another name in place of the data", func(s *corev1.Secret) {
+			s.Data = map[string][]byte{dataHashAnnotation: []byte(s.Annotations[dataHashAnnotation])}
 		}, Plan{Refresh: reasonTampered}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			secret := goodSecret(t)
 			test.change(secret)
-			in := Input{Mode: Full, Now: start, Account: account("app-registry-pull"), Secret: secret, HostsHash: "hash"}
+			in := Input{Mode: Full, Now: start, Account: accountFrom(account("app-registry-pull")), Secret: seen(secret), HostsHash: "hash"}
 			if got := Decide(in); !samePlan(got, test.want) {
 				t.Errorf("plan %+v, want %+v", got, test.want)
 			}

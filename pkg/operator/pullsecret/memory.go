@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -27,6 +26,8 @@ type memory struct {
 	drifted   map[types.NamespacedName]time.Time
 	conflicts map[types.NamespacedName]types.UID
 	failing   map[types.NamespacedName]time.Time
+	// crowded are those of failing whose namespace has no room for a Secret.
+	crowded map[types.NamespacedName]bool
 	// arrivals are ServiceAccounts that were created while this process watched and have no credential yet.
 	arrivals map[types.NamespacedName]time.Time
 }
@@ -40,6 +41,7 @@ func newMemory() memory {
 		drifted:    map[types.NamespacedName]time.Time{},
 		conflicts:  map[types.NamespacedName]types.UID{},
 		failing:    map[types.NamespacedName]time.Time{},
+		crowded:    map[types.NamespacedName]bool{},
 		arrivals:   map[types.NamespacedName]time.Time{},
 	}
 }
@@ -53,6 +55,7 @@ func (m memory) forget(key types.NamespacedName) {
 	delete(m.drifted, key)
 	delete(m.conflicts, key)
 	delete(m.failing, key)
+	delete(m.crowded, key)
 	delete(m.arrivals, key)
 }
 
@@ -116,14 +119,14 @@ func (m memory) noteMended(key types.NamespacedName, now time.Time) {
 
 // behind tells whether the cached Secret is older than what was written a moment ago: to decide about it would cost
 // another token.
-func (m memory) behind(key types.NamespacedName, cached *corev1.Secret) bool {
+func (m memory) behind(key types.NamespacedName, cached *Secret) bool {
 	m.Lock()
 	defer m.Unlock()
 	written, known := m.written[key]
 	if !known || cached == nil {
 		return false
 	}
-	order, err := resourceversion.CompareResourceVersion(cached.ResourceVersion, written)
+	order, err := resourceversion.CompareResourceVersion(cached.Version, written)
 	return err == nil && order < 0
 }
 
@@ -155,6 +158,14 @@ func (m memory) conflict(key types.NamespacedName, uid types.UID) bool {
 	return true
 }
 
+// conflicting tells whether the name of the Secret was found to be taken.
+func (m memory) conflicting(key types.NamespacedName) bool {
+	m.Lock()
+	defer m.Unlock()
+	_, taken := m.conflicts[key]
+	return taken
+}
+
 // result remembers since when a key fails. Conflicts are not failures.
 func (m memory) result(key types.NamespacedName, now time.Time, err error) {
 	m.Lock()
@@ -162,16 +173,20 @@ func (m memory) result(key types.NamespacedName, now time.Time, err error) {
 	verdict := keyed.Classify(err)
 	if verdict == keyed.Done {
 		delete(m.failing, key)
+		delete(m.crowded, key)
 		return
+	}
+	if overQuota(err) {
+		m.crowded[key] = true
 	}
 	if _, known := m.failing[key]; !known && verdict == keyed.Later {
 		m.failing[key] = now
 	}
 }
 
-// fails tells which keys fail.
-func (m memory) fails() map[types.NamespacedName]time.Time {
+// fails tells which keys fail, and for which of them the namespace itself is to blame.
+func (m memory) fails() (failing map[types.NamespacedName]time.Time, crowded map[types.NamespacedName]bool) {
 	m.Lock()
 	defer m.Unlock()
-	return maps.Clone(m.failing)
+	return maps.Clone(m.failing), maps.Clone(m.crowded)
 }

@@ -110,11 +110,11 @@ func (s Scope) Excluded() (names, prefixes []string) {
 
 // ModeFor narrows the mode of the cluster down to one ServiceAccount. What leaves the scope loses its
 // credential; what is being deleted is left to the garbage collector.
-func (s Scope) ModeFor(mode Mode, namespace *corev1.Namespace, account *corev1.ServiceAccount) Mode {
-	if namespace.DeletionTimestamp != nil || account.DeletionTimestamp != nil {
+func (s Scope) ModeFor(mode Mode, namespace *corev1.Namespace, account *Account) Mode {
+	if namespace.DeletionTimestamp != nil || account.Deleting {
 		return Off
 	}
-	if s.HasNamespace(namespace) && account.Annotations[InjectAnnotation] != "false" {
+	if s.HasNamespace(namespace) && !account.OptedOut {
 		return mode
 	}
 	if mode == Full {

@@ -3,6 +3,7 @@ package pullsecret
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
 )
@@ -30,14 +31,6 @@ const (
 	registryService = imageregistryv1.RegistryName
 )
 
-// ownAnnotations are those that the cache keeps of a Secret.
-var ownAnnotations = []string{
-	accountAnnotation, expiresAnnotation, refreshAnnotation, hostsHashAnnotation, keyIDAnnotation, dataHashAnnotation,
-}
-
-// hashLength is the length of every hash here, as text.
-const hashLength = 2 * sha256.Size
-
 const (
 	nameSuffix    = imageregistryv1.PullSecretSuffix
 	maxNameLength = 253
@@ -51,7 +44,8 @@ func SecretName(account string) string {
 		return name
 	}
 	sum := sha256.Sum256([]byte(account))
-	return account[:shortenedPrefix] + "-" + hex.EncodeToString(sum[:4]) + nameSuffix
+	// After a dot a name goes on with a letter or a digit.
+	return strings.TrimRight(account[:shortenedPrefix], ".") + "-" + hex.EncodeToString(sum[:4]) + nameSuffix
 }
 
 // commonLabels are carried by every Secret of this package.

@@ -23,18 +23,18 @@ func (c *Controller) paced(in Input, plan Plan) time.Duration {
 	if !drifting {
 		return 0
 	}
-	if c.memory.drift(key, in.Now) {
+	if !c.memory.conflicting(key) && c.memory.drift(key, in.Now) {
 		c.event(corev1.EventTypeWarning, "DriftConflict", "somebody keeps changing or deleting Secret %s/%s; it is written once a minute",
 			key.Namespace, SecretName(key.Name))
 	}
 	return at.Sub(in.Now)
 }
 
-func (c *Controller) driftEvent(key types.NamespacedName, account *corev1.ServiceAccount) {
+func (c *Controller) driftEvent(key types.NamespacedName, account *Account) {
 	if c.memory.drift(key, c.Clock.Now()) {
 		c.event(corev1.EventTypeWarning, "DriftConflict",
 			"somebody keeps removing %s from imagePullSecrets of ServiceAccount %s/%s; it is added once a minute",
-			SecretName(account.Name), account.Namespace, account.Name)
+			SecretName(account.Name), key.Namespace, key.Name)
 	}
 }
 

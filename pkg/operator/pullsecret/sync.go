@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 )
 
@@ -30,13 +31,10 @@ func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.D
 	if err != nil {
 		return 0, err
 	}
-	account, err := c.accounts.ServiceAccounts(key.Namespace).Get(key.Name)
-	if apierrors.IsNotFound(err) {
-		c.memory.forget(key)
+	account := c.cachedAccount(key.Namespace, key.Name)
+	if account == nil {
+		c.forget(key)
 		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read ServiceAccount %s: %w", key, err)
 	}
 	in, err := c.gather(account, s)
 	if err != nil {
@@ -53,35 +51,48 @@ func (c *Controller) Sync(ctx context.Context, key types.NamespacedName) (time.D
 	return after, nil
 }
 
+// forget drops what is remembered of a ServiceAccount that is gone, and of its namespace if it was the last one.
+func (c *Controller) forget(key types.NamespacedName) {
+	c.memory.forget(key)
+	if left, err := c.accounts.IndexKeys(cache.NamespaceIndex, key.Namespace); err == nil && len(left) == 0 {
+		c.refusals.forget(key.Namespace)
+	}
+}
+
 // gather reads the caches for one ServiceAccount.
-func (c *Controller) gather(account *corev1.ServiceAccount, s settings) (Input, error) {
+func (c *Controller) gather(account *Account, s settings) (Input, error) {
 	in := Input{Mode: Off, Now: c.Clock.Now(), Account: account, HostsHash: s.hostsHash, Keys: c.keys.snapshot()}
-	namespace, err := c.namespaces.Get(account.Namespace)
+	key := keyOf(account)
+	namespace, err := c.namespaces.Get(key.Namespace)
 	if apierrors.IsNotFound(err) {
 		return in, nil
 	}
 	if err != nil {
-		return in, fmt.Errorf("read Namespace %s: %w", account.Namespace, err)
+		return in, fmt.Errorf("read Namespace %s: %w", key.Namespace, err)
 	}
 	in.Mode = s.scope.ModeFor(s.mode, namespace, account)
-	key := types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
 	objects, err := c.secrets.ByIndex(accountIndex, key.String())
 	if err != nil {
 		return in, fmt.Errorf("find Secrets of ServiceAccount %s: %w", key, err)
 	}
 	for _, object := range objects {
-		if secret, ok := object.(*corev1.Secret); ok && !writtenByOthers(secret) {
+		if secret, ok := object.(*Secret); ok {
 			in.Orphans = append(in.Orphans, secret)
 		}
 	}
-	object, exists, err := c.secrets.GetByKey(account.Namespace + "/" + SecretName(account.Name))
-	if err != nil {
-		return in, fmt.Errorf("read Secret of ServiceAccount %s: %w", key, err)
-	}
-	if exists {
-		in.Secret, _ = object.(*corev1.Secret)
-	}
+	in.Secret = c.cachedSecret(key.Namespace, SecretName(key.Name))
+	in.Shared = c.shared(in)
 	return in, nil
+}
+
+// shared tells whether the Secret belongs to another ServiceAccount: the shortened form of a long name is a name that
+// somebody else may have, or choose. Whoever has it first keeps it.
+func (c *Controller) shared(in Input) bool {
+	if in.Secret == nil || in.Secret.Account == in.Account.Name || SecretName(in.Secret.Account) != in.Secret.Name {
+		return false
+	}
+	other := c.cachedAccount(in.Secret.Namespace(), in.Secret.Account)
+	return other != nil && other.UID == in.Secret.Owner
 }
 
 // execute carries the plan out, in the order that never shows a reference without a usable token.
@@ -93,9 +104,13 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 		// The deletion comes back as an event and the Secret is made anew.
 		return 0, c.discard(ctx, in.Secret)
 	}
-	secret := in.Secret
+	secret, key := in.Secret, keyOf(in.Account)
 	if plan.Create {
+		if err := c.refusals.wait(key, stepCreate, in.Now); err != nil {
+			return 0, err
+		}
 		created, refresh, err := c.create(ctx, in)
+		c.refused(key, stepCreate, err)
 		if err != nil {
 			return 0, err
 		}
@@ -108,12 +123,16 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 		}
 	}
 	if plan.Refresh != "" {
+		if err := c.refusals.wait(key, stepRefresh, in.Now); err != nil {
+			return 0, err
+		}
 		refreshAt, err := c.refresh(ctx, in.Account, secret, s, plan.Refresh)
 		c.Metrics.refreshed(plan.Refresh, err)
+		c.refused(key, stepRefresh, err)
 		if err != nil {
 			return 0, err
 		}
-		c.memory.noteMended(keyOf(in.Account), in.Now)
+		c.memory.noteMended(key, in.Now)
 		plan.RefreshAt = refreshAt
 	}
 	if plan.CheckForeign {
@@ -147,12 +166,12 @@ func (c *Controller) execute(ctx context.Context, in Input, s settings, plan Pla
 
 // create makes the Secret that the token will be bound to. If one exists that the cache does not show,
 // it is taken over when it is ours, and reported once when it is not; then nothing is returned.
-func (c *Controller) create(ctx context.Context, in Input) (*corev1.Secret, Plan, error) {
-	secrets := c.Client.CoreV1().Secrets(in.Account.Namespace)
+func (c *Controller) create(ctx context.Context, in Input) (*Secret, Plan, error) {
+	secrets := c.Client.CoreV1().Secrets(in.Account.Namespace())
 	wanted := newSecret(in.Account)
 	created, err := secrets.Create(ctx, wanted, metav1.CreateOptions{FieldManager: fieldManager})
 	if err == nil {
-		return created, Plan{Refresh: reasonNew}, nil
+		return secretFrom(created), Plan{Refresh: reasonNew}, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
 		return nil, Plan{}, fmt.Errorf("create: %w", err)
@@ -161,7 +180,10 @@ func (c *Controller) create(ctx context.Context, in Input) (*corev1.Secret, Plan
 	if err != nil {
 		return nil, Plan{}, fmt.Errorf("read: %w", err)
 	}
-	if live.Labels[ManagedLabel] != "true" || unusable(live, in.Account) && writtenByOthers(live) {
+	in.Secret = secretFrom(live)
+	in.Shared = c.shared(in)
+	if live.Labels[ManagedLabel] != "true" || taken(in) {
+		c.memory.noteMended(keyOf(in.Account), in.Now) // an event of the ServiceAccount asks again, at the pace of a repair
 		if c.memory.conflict(keyOf(in.Account), live.UID) {
 			c.event(corev1.EventTypeWarning, "PullSecretNameConflict",
 				"Secret %s/%s was not made by the operator; ServiceAccount %s gets no pull secret until it is renamed or deleted",
@@ -169,12 +191,11 @@ func (c *Controller) create(ctx context.Context, in Input) (*corev1.Secret, Plan
 		}
 		return nil, Plan{}, nil
 	}
-	in.Secret = live
-	return live, Decide(in), nil
+	return in.Secret, Decide(in), nil
 }
 
 // refresh asks for a token that dies with the Secret and writes it into the Secret.
-func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount, secret *corev1.Secret, s settings, reason string) (time.Time, error) {
+func (c *Controller) refresh(ctx context.Context, account *Account, secret *Secret, s settings, reason string) (time.Time, error) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: &s.tokenSeconds,
 		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
@@ -183,7 +204,7 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 		request.Spec.Audiences = []string{s.audience}
 	}
 	start := c.Clock.Now()
-	response, err := c.Client.CoreV1().ServiceAccounts(account.Namespace).CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
+	response, err := c.Client.CoreV1().ServiceAccounts(account.Namespace()).CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("token request: %w", err)
 	}
@@ -199,15 +220,15 @@ func (c *Controller) refresh(ctx context.Context, account *corev1.ServiceAccount
 		return time.Time{}, err
 	}
 	c.keys.signedBy(keyID(t.value), start)
-	after, err := c.Client.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch.body, metav1.PatchOptions{FieldManager: fieldManager})
-	if noRoom(err) && !writtenByOthers(secret) {
+	after, err := c.Client.CoreV1().Secrets(secret.Namespace()).Patch(ctx, secret.Name, types.MergePatchType, patch.body, metav1.PatchOptions{FieldManager: fieldManager})
+	if noRoom(err) && !secret.Foreign {
 		err = errors.Join(err, c.discard(ctx, secret)) // its deletion comes back as an event
 	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write token: %w", withhold(err, patch.data, t.value))
 	}
 	c.memory.wroteVersion(keyOf(account), after.ResourceVersion)
-	klog.FromContext(ctx).V(4).Info("Wrote pull secret", "secret", klog.KObj(secret), "reason", reason, "refreshAt", t.refreshAt)
+	klog.FromContext(ctx).V(4).Info("Wrote pull secret", "secret", klog.KRef(secret.Namespace(), secret.Name), "reason", reason, "refreshAt", t.refreshAt)
 	return t.refreshAt, nil
 }
 
@@ -227,16 +248,28 @@ func (c *Controller) writeReferences(ctx context.Context, in Input, plan Plan) (
 			return at.Sub(in.Now), nil
 		}
 	}
-	patch, err := referencesPatch(in.Account, wantedReferences(in.Account, plan.Inject, plan.Ejected))
+	account, err := c.whole(ctx, in.Account)
 	if err != nil {
 		return 0, err
 	}
-	after, err := c.Client.CoreV1().ServiceAccounts(in.Account.Namespace).Patch(ctx, in.Account.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	wanted := wantedReferences(account, plan.Inject, plan.Ejected)
+	if slices.Equal(wanted, account.References) {
+		return 0, nil
+	}
+	if err := c.refusals.wait(key, stepReferences, in.Now); err != nil {
+		return 0, err
+	}
+	patch, err := referencesPatch(account, wanted)
+	if err != nil {
+		return 0, err
+	}
+	after, err := c.Client.CoreV1().ServiceAccounts(key.Namespace).Patch(ctx, in.Account.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	c.refused(key, stepReferences, err)
 	if err != nil {
 		return 0, fmt.Errorf("write references of ServiceAccount: %w", err)
 	}
 	for _, name := range plan.Ejected {
-		if references(after, name) {
+		if slices.Contains(after.ImagePullSecrets, corev1.LocalObjectReference{Name: name}) {
 			// Admission put it back, and there will be no event: nothing was written. The Secret stays until
 			// nobody refers to it.
 			return 0, fmt.Errorf("admission keeps %s in imagePullSecrets of the ServiceAccount", name)
@@ -248,9 +281,24 @@ func (c *Controller) writeReferences(ctx context.Context, in Input, plan Plan) (
 	return 0, nil
 }
 
+// whole is the ServiceAccount with all of its references: those of a long list are not in the cache.
+func (c *Controller) whole(ctx context.Context, account *Account) (*Account, error) {
+	if !account.Long {
+		return account, nil
+	}
+	live, err := c.Client.CoreV1().ServiceAccounts(account.Namespace()).Get(ctx, account.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read ServiceAccount: %w", err)
+	}
+	if live.UID != account.UID {
+		return nil, apierrors.NewConflict(corev1.Resource("serviceaccounts"), account.Name, errors.New("it was made anew"))
+	}
+	return accountFrom(live), nil
+}
+
 // foreign tells whether a Secret of the managed name exists that is not ours.
-func (c *Controller) foreign(ctx context.Context, account *corev1.ServiceAccount) (bool, error) {
-	live, err := c.Client.CoreV1().Secrets(account.Namespace).Get(ctx, SecretName(account.Name), metav1.GetOptions{})
+func (c *Controller) foreign(ctx context.Context, account *Account) (bool, error) {
+	live, err := c.Client.CoreV1().Secrets(account.Namespace()).Get(ctx, SecretName(account.Name), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
@@ -261,8 +309,8 @@ func (c *Controller) foreign(ctx context.Context, account *corev1.ServiceAccount
 }
 
 // discard deletes exactly this Secret. One that is gone, or was replaced, is left.
-func (c *Controller) discard(ctx context.Context, secret *corev1.Secret) error {
-	err := c.Client.CoreV1().Secrets(secret.Namespace).Delete(ctx, secret.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(secret.UID))})
+func (c *Controller) discard(ctx context.Context, secret *Secret) error {
+	err := c.Client.CoreV1().Secrets(secret.Namespace()).Delete(ctx, secret.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(secret.UID))})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete Secret %s: %w", secret.Name, err)
 	}
@@ -277,7 +325,7 @@ func (c *Controller) settled(in Input) {
 		return
 	}
 	now := c.Clock.Now()
-	c.Metrics.injected(max(now.Sub(since), now.Sub(in.Account.CreationTimestamp.Time)-time.Second))
+	c.Metrics.injected(max(now.Sub(since), now.Sub(in.Account.Created)-time.Second))
 }
 
 func (c *Controller) event(eventType, reason, format string, args ...any) {
@@ -286,6 +334,6 @@ func (c *Controller) event(eventType, reason, format string, args ...any) {
 	}
 }
 
-func keyOf(account *corev1.ServiceAccount) types.NamespacedName {
-	return types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
+func keyOf(account *Account) types.NamespacedName {
+	return types.NamespacedName{Namespace: account.Namespace(), Name: account.Name}
 }
