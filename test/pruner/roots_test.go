@@ -31,6 +31,7 @@ const account = "system:serviceaccount:image-registry-system:pruner"
 var (
 	rollouts = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts"}
 	fleets   = schema.GroupVersionResource{Group: "custom.example.com", Version: "v1", Resource: "fleets"}
+	engines  = schema.GroupVersionResource{Group: "engines.example.com", Version: "v1", Resource: "engines"}
 	notes    = schema.GroupVersionResource{Group: "custom.example.com", Version: "v1", Resource: "notes"}
 )
 
@@ -38,6 +39,7 @@ const (
 	// ofRollouts says nothing, as the schema of some projects.
 	ofRollouts = `{"type":"object","properties":{"spec":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`
 	ofFleets   = `{"type":"object","properties":{"spec":{"type":"object","properties":{"podTemplate":{"type":"object","properties":{"spec":{"type":"object","properties":{"containers":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string"},"image":{"type":"string"}}}}}}}}}}}}`
+	ofEngines  = `{"type":"object","properties":{"spec":{"type":"object","properties":{"image":{"type":"string"},"replicas":{"type":"integer"}}}}}`
 	ofNotes    = `{"type":"object","properties":{"spec":{"type":"object","properties":{"text":{"type":"string"}}}}}`
 )
 
@@ -134,6 +136,9 @@ func testCustomRoots(t *testing.T, e *environment) {
 	digests := e.stream(t, namespace, "app", 5)
 	pruner := e.proxied(t, e.CP.RestConfigFor(account, "system:authenticated"))
 
+	if code, stdout, stderr := pruner.roots(t); code != 0 {
+		t.Fatalf("the role of the manifests lacks something on a plain cluster: exit %d\n%s%s", code, stdout, stderr)
+	}
 	e.define(t, rollouts, "Rollout", ofRollouts)
 	e.define(t, notes, "Note", ofNotes)
 	e.define(t, fleets, "Fleet", ofFleets)
@@ -173,9 +178,27 @@ func testCustomRoots(t *testing.T, e *environment) {
 	if revisions, images := e.left(t, namespace, "app", digests); code != 0 || revisions != "abde" || images != "abde" {
 		t.Errorf("exit %d, revisions %q, images %q left; want abde: one of a preset, one of a discovered kind, two newest\n%s%s", code, revisions, images, stdout, stderr)
 	}
+
+	// A kind that comes later, with nothing but the name of a field: the role that is printed now replaces the first
+	// one, and must not take away what that granted.
+	e.define(t, engines, "Engine", ofEngines)
+	e.object(t, engines, "Engine", namespace, `{"image":"`+namespace+`/app@`+digests[1]+`"}`)
+	if code, stdout, stderr = pruner.run(t.Context(), "--confirm"); code != 3 || !strings.Contains(stderr, "engines.engines.example.com") {
+		t.Errorf("a kind with an image alone: exit %d\n%s%s", code, stdout, stderr)
+	}
+	_, role, _ = pruner.roots(t, "-o", "rbac")
+	e.grant(t, role)
+	within(t, "the second grant counts", func() bool {
+		code, _, _ := pruner.roots(t)
+		return code == 0
+	})
 	code, stdout, stderr = pruner.run(t.Context(), "--confirm", "--exclude-root-kind=fleets.custom.example.com")
+	if revisions, _ := e.left(t, namespace, "app", digests); code != 0 || revisions != "abde" {
+		t.Errorf("with a kind left out, and the image in another: exit %d, revisions %q left; want abde\n%s%s", code, revisions, stdout, stderr)
+	}
+	code, stdout, stderr = pruner.run(t.Context(), "--confirm", "--exclude-root-kind=fleets.custom.example.com", "--exclude-root-kind=engines.example.com")
 	if revisions, _ := e.left(t, namespace, "app", digests); code != 0 || revisions != "ade" {
-		t.Errorf("with a kind left out: exit %d, revisions %q left; want ade\n%s%s", code, revisions, stdout, stderr)
+		t.Errorf("with both left out: exit %d, revisions %q left; want ade\n%s%s", code, revisions, stdout, stderr)
 	}
 }
 
@@ -210,7 +233,7 @@ func lineOf(t *testing.T, text, kind string) string {
 	return ""
 }
 
-// grant creates the ClusterRole and its binding from the YAML.
+// grant applies the ClusterRole and its binding from the YAML.
 func (e *environment) grant(t *testing.T, text string) {
 	t.Helper()
 	documents := strings.Split(text, "---\n")
@@ -223,7 +246,14 @@ func (e *environment) grant(t *testing.T, text string) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := e.Kube.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+	_, err := e.Kube.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		if _, err := e.Kube.RbacV1().ClusterRoles().Update(t.Context(), role, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return // bound already
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Kube.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {

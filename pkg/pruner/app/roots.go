@@ -20,6 +20,7 @@ import (
 
 	"image.alauda.io/registry/pkg/logging"
 	"image.alauda.io/registry/pkg/pruner/options"
+	"image.alauda.io/registry/pkg/pruner/report"
 	"image.alauda.io/registry/pkg/pruner/roots"
 )
 
@@ -66,7 +67,7 @@ func newRootsCommand() *cobra.Command {
 list it.
 
 Custom kinds are found by themselves: those that are known to use images, and those whose published schema
-holds containers, a Pod spec or a Pod template. A run of "pruner images" ends before the first deletion when
+holds containers, a Pod spec, a Pod template or a field named as images are. A run of "pruner images" ends before the first deletion when
 a required one cannot be listed. With -o rbac a ClusterRole and a ClusterRoleBinding are printed that let the
 scheduled run list what the caller may not list yet; give --as=system:serviceaccount:image-registry-system:pruner
 to ask for the scheduled run.`,
@@ -192,18 +193,35 @@ func (l listedKinds) print(w io.Writer, output string) error {
 		}
 		return err
 	case outputRBAC:
-		var missing []roots.Kind
-		for _, kind := range l.Kinds {
-			if !kind.Listable && kind.Problem == "" {
-				missing = append(missing, roots.Kind{Group: kind.group, Resource: kind.resource})
-			}
-		}
-		text, err := roots.Role(missing)
+		text, err := roots.Role(l.ungranted())
 		if err == nil {
 			_, err = w.Write(text)
 		}
 		return err
 	}
+	return l.table(w)
+}
+
+// ungranted are the kinds of the role to print: none if every one can be listed, otherwise also those that can be,
+// perhaps by the role that was printed before and is replaced.
+func (l listedKinds) ungranted() []roots.Kind {
+	var all []roots.Kind
+	missing := false
+	for _, kind := range l.Kinds {
+		lacks := !kind.Listable && kind.Problem == ""
+		missing = missing || lacks
+		shipped := kind.Origin == string(roots.BuiltIn) || kind.Origin == string(roots.Preset)
+		if lacks || !shipped && kind.Problem == "" {
+			all = append(all, roots.Kind{Group: kind.group, Resource: kind.resource})
+		}
+	}
+	if !missing {
+		return nil
+	}
+	return all
+}
+
+func (l listedKinds) table(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	word := map[bool]string{true: "yes", false: "no"}
 	fmt.Fprintln(table, "KIND\tORIGIN\tREQUIRED\tLISTABLE\tREASON")
@@ -212,13 +230,13 @@ func (l listedKinds) print(w io.Writer, output string) error {
 		if kind.Problem != "" {
 			reason = kind.Problem
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", kind.Kind, kind.Origin, word[kind.Required], word[kind.Listable], reason)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", kind.Kind, kind.Origin, word[kind.Required], word[kind.Listable], report.OneLine(reason))
 	}
 	for _, kind := range l.Excluded {
 		fmt.Fprintf(table, "%s\texcluded\tno\t-\tleft out by --exclude-root-kind\n", kind)
 	}
 	for _, gv := range slices.Sorted(maps.Keys(l.Unknown)) {
-		fmt.Fprintf(table, "%s\tunknown\tyes\tno\t%s\n", gv, l.Unknown[gv])
+		fmt.Fprintf(table, "%s\tunknown\tyes\tno\t%s\n", gv, report.OneLine(l.Unknown[gv]))
 	}
 	return table.Flush()
 }

@@ -103,10 +103,11 @@ func (f Finder) Find(ctx context.Context) (*Found, error) {
 	return found, nil
 }
 
-// custom: the kind has a version that Kubernetes itself does not bring.
+// custom: the kind has a version that Kubernetes itself, as it is known here, does not bring.
 func custom(s served) bool {
 	return slices.ContainsFunc(s.versions, func(v servedVersion) bool {
-		return !scheme.Scheme.IsVersionRegistered(schema.GroupVersion{Group: s.group, Version: v.version})
+		gv := schema.GroupVersion{Group: s.group, Version: v.version}
+		return !scheme.Scheme.IsVersionRegistered(gv) || !scheme.Scheme.Recognizes(gv.WithKind(v.Kind)) && !v.storesNothing()
 	})
 }
 

@@ -46,13 +46,21 @@ func (c *cluster) serve(groupVersion, resource, properties string, verbs ...stri
 		verbs = []string{"get", "list", "watch"}
 	}
 	c.lists = append(c.lists, &metav1.APIResourceList{GroupVersion: groupVersion, APIResources: []metav1.APIResource{
-		{Name: resource, Kind: "K" + resource, Namespaced: true, Verbs: verbs},
+		{Name: resource, Kind: kindOf(gv.Group, resource), Namespaced: true, Verbs: verbs},
 		{Name: resource + "/status", Kind: "K" + resource, Verbs: []string{"get"}},
 	}})
 	if properties != "" {
-		c.documents[groupVersion] = fmt.Sprintf(`{"components":{"schemas":{"A":{"properties":{%s},"x-kubernetes-group-version-kind":[{"group":%q,"version":%q,"kind":"K%s"}]}}}}`,
-			properties, gv.Group, gv.Version, resource)
+		c.documents[groupVersion] = fmt.Sprintf(`{"components":{"schemas":{"A":{"properties":{%s},"x-kubernetes-group-version-kind":[{"group":%q,"version":%q,"kind":%q}]}}}}`,
+			properties, gv.Group, gv.Version, kindOf(gv.Group, resource))
 	}
+}
+
+// kindOf is the kind of a resource, those of Kubernetes under their own names.
+func kindOf(group, resource string) string {
+	if kind, own := map[string]string{"pods": "Pod", "deployments.apps": "Deployment", "ingresses.networking.k8s.io": "Ingress"}[nameOf(group, resource)]; own {
+		return kind
+	}
+	return "K" + resource
 }
 
 func newCluster() *cluster {
@@ -114,6 +122,8 @@ func TestKindsThatUseImagesAreFound(t *testing.T) {
 		}, want: []string{"widgets.example.com/v1 discovered watched"}},
 		{name: "a new version of a built-in group", prepare: func(c *cluster) { c.serve("apps/v9", "fleets", holds) },
 			want: []string{"fleets.apps/v9 discovered watched"}},
+		{name: "a new kind of a built-in version", prepare: func(c *cluster) { c.serve("apps/v1", "fleets", holds) },
+			want: []string{"fleets.apps/v1 discovered watched"}},
 		{name: "an experiment in a domain of Kubernetes", prepare: func(c *cluster) { c.serve("jobset.x-k8s.io/v1alpha2", "jobsets", holds) },
 			want: []string{"jobsets.jobset.x-k8s.io/v1alpha2 discovered watched"}},
 		{name: "several versions are one kind, read where images are named", prepare: func(c *cluster) {

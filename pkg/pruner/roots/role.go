@@ -15,8 +15,9 @@ import (
 // roleName is the ClusterRole that `pruner roots -o rbac` prints; nothing in this product has that name.
 const roleName = "image-pruner-custom-roots"
 
-// Role is the YAML of a ClusterRole that lets the scheduled run read the kinds, and of its binding. Without
-// kinds it is a comment that says so.
+// Role is the YAML of a ClusterRole that lets the scheduled run read the kinds, and of its binding. It replaces the
+// one that was printed before, so it holds all that is not granted otherwise. Without kinds it is a comment that
+// says so.
 func Role(kinds []Kind) ([]byte, error) {
 	if len(kinds) == 0 {
 		return []byte("# Nothing is missing: every kind that may use images can be listed.\n"), nil

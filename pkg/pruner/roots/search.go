@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"image.alauda.io/registry/pkg/pruner/references"
 )
 
 // verdict is what the schema of a kind says about images.
@@ -88,10 +90,35 @@ func (s *search) visit(n *node, name, path string) {
 	case embedded(forms), embedded(items), free(forms) && (namesTemplate(name) || path == ".spec"):
 		s.found.images = path + ", which is of free form"
 		return
-	case free(forms) && s.found.free == "" && path != ".status" && !strings.HasPrefix(path, ".status."):
+	case !ofStatus(path) && s.isImage(name, forms, items):
+		s.found.images = path
+		return
+	case free(forms) && s.found.free == "" && !ofStatus(path):
 		s.found.free = path
 	}
 	s.walk(forms, path)
+}
+
+// ofStatus: what a controller writes is used by objects that it made.
+func ofStatus(path string) bool { return path == ".status" || strings.HasPrefix(path, ".status.") }
+
+// isImage: a text, or a list or map of texts, whose name says that it is an image, or an image in parts. What
+// such a field means is known to nobody here, such as the image of a virtual machine of some cloud; then a list is
+// read in vain.
+func (s *search) isImage(name string, forms, items []*node) bool {
+	if references.NamesImages(name) && isText(items) {
+		return true
+	}
+	if !references.NamesImage(name) {
+		return false
+	}
+	repository := s.property(forms, "repository")
+	return isText(forms) || isText(items) || repository != nil && isText(repository)
+}
+
+// isText: a string can stand there.
+func isText(forms []*node) bool {
+	return slices.ContainsFunc(forms, func(n *node) bool { return n.Type == "string" })
 }
 
 // free: fields that are not declared are stored, too.
@@ -106,7 +133,7 @@ func embedded(forms []*node) bool {
 
 func (s *search) hasImage(forms []*node) bool {
 	image := s.property(forms, "image")
-	return image != nil && (free(image) || slices.ContainsFunc(image, func(n *node) bool { return n.Type == "string" }))
+	return image != nil && (free(image) || isText(image))
 }
 
 // ofContainers are fields beside image that only something to be run has.
