@@ -4,7 +4,9 @@ package crd
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +28,13 @@ func TestPrunerSpec(t *testing.T) {
 		{"age without unit", `{keepYoungerThanDuration: "60"}`, "spec.keepYoungerThanDuration", "should match"},
 		{"deadline", `{startingDeadlineSeconds: 9}`, "spec.startingDeadlineSeconds", "greater than or equal to 10"},
 		{"history", `{failedJobsHistoryLimit: -1}`, "spec.failedJobsHistoryLimit", "greater than or equal to 0"},
+		{"no group", `{excludedRootKinds: [widgets]}`, "spec.excludedRootKinds[0]", "should match"},
+		{"capitals", `{excludedRootKinds: [Widgets.example.com]}`, "spec.excludedRootKinds[0]", "should match"},
+		{"a line", `{excludedRootKinds: ["widgets.example.com\n--confirm"]}`, "spec.excludedRootKinds[0]", "should match"},
+		{"too long a name", `{excludedRootKinds: [` + strings.Repeat("a.", 130) + `com]}`, "spec.excludedRootKinds[0]", "Too long"},
+		{"built in", `{excludedRootKinds: [widgets.example.com, deployments.apps]}`, "spec.excludedRootKinds", "always read"},
+		{"the same twice", `{excludedRootKinds: [tekton.dev, tekton.dev]}`, "spec.excludedRootKinds[1]", "Duplicate"},
+		{"too many", `{excludedRootKinds: [` + many(101) + `]}`, "spec.excludedRootKinds", "Too many"},
 		{"log level", `{logLevel: 5}`, "spec.logLevel", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -43,9 +52,18 @@ func TestPrunerSpec(t *testing.T) {
 	if value, found, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "keepTagRevisions"); found {
 		t.Errorf("keepTagRevisions has the default %v, want none: the operator applies it", value)
 	}
-	if _, err := try(t, client, pruner(t, `{keepTagRevisions: 0, keepYoungerThanDuration: 1h30m, keepYoungerThan: 3600000000000, pruneRegistry: true}`)); err != nil {
+	if _, err := try(t, client, pruner(t, `{keepTagRevisions: 0, keepYoungerThanDuration: 1h30m, keepYoungerThan: 3600000000000, pruneRegistry: true, excludedRootKinds: [tekton.dev, widgets.example.com, `+many(98)+`]}`)); err != nil {
 		t.Errorf("a full spec: %v, want it accepted", err)
 	}
+}
+
+// many are so many kinds to leave out.
+func many(count int) string {
+	var kinds []string
+	for i := range count {
+		kinds = append(kinds, fmt.Sprintf("kind%d.example.com", i))
+	}
+	return strings.Join(kinds, ", ")
 }
 
 func TestPrintedColumns(t *testing.T) {
