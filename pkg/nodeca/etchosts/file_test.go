@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"image.alauda.io/registry/pkg/nodeca/fsroot"
 	"image.alauda.io/registry/pkg/nodeca/inputs"
 	"image.alauda.io/registry/pkg/nodeca/reasons"
@@ -324,6 +326,55 @@ func TestABlockThatWasCutOffIsFoundAgain(t *testing.T) {
 		cleaned := planFor([]byte(text), nil).apply([]byte(text))
 		if foreign := strings.TrimPrefix(text, beginLine); !strings.HasSuffix(string(cleaned), foreign) {
 			t.Errorf("%q was taken for ours: %q", text, cleaned)
+		}
+	}
+}
+
+// Behaviour 17: another agent keeps the file to itself for the moment of a write. That is waited for, and is no
+// fault of the node.
+func TestAFileThatAnotherAgentWritesIsWaitedFor(t *testing.T) {
+	text := "127.0.0.1 localhost\n"
+	root, name := tree(t, &text, nil)
+	file, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("this file system has no leases: %v", err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { _, _ = unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_UNLCK) })
+	if state := Apply(context.Background(), root, wanted, false); !state.AsWanted || len(state.Reasons) > 0 {
+		t.Errorf("%+v", state)
+	}
+}
+
+// Behaviours 18, 23: an administrator has made the file immutable, or one that only grows.
+func TestAFileWithAttributesIsLeftAlone(t *testing.T) {
+	for flag, what := range map[int]string{0x10: "immutable", 0x20: "append-only"} { // FS_IMMUTABLE_FL, FS_APPEND_FL
+		text := "127.0.0.1 localhost\n"
+		root, name := tree(t, &text, nil)
+		file, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		plain, err := unix.IoctlGetInt(int(file.Fd()), unix.FS_IOC_GETFLAGS)
+		if err != nil {
+			t.Skipf("this file system has no attributes: %v", err)
+		}
+		restore := func() { _ = unix.IoctlSetPointerInt(int(file.Fd()), unix.FS_IOC_SETFLAGS, plain) }
+		t.Cleanup(restore)
+		if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.FS_IOC_SETFLAGS, plain|flag); err != nil {
+			t.Skipf("only root may set attributes: %v", err)
+		}
+		state := Apply(context.Background(), root, wanted, false)
+		restore()
+		if !hasReason(state.Reasons, reasons.PermissionDenied) || state.AsWanted || content(t, name) != text {
+			t.Errorf("%s: %+v, %q", what, state, content(t, name))
+		}
+		if state := Apply(context.Background(), root, wanted, false); !state.AsWanted {
+			t.Errorf("no longer %s: %+v", what, state)
 		}
 	}
 }

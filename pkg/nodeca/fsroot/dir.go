@@ -124,6 +124,13 @@ func infoOf(stat *unix.Stat_t) Info {
 	}
 }
 
+// leaseWait bounds how long opening waits for another agent that writes the file right now and keeps it to
+// itself meanwhile; that takes milliseconds.
+const (
+	leaseWait = 2 * time.Second
+	leasePoll = 2 * time.Millisecond
+)
+
 // OpenFile opens a regular file without following a link. Opening never blocks on pipes or devices.
 func (d *Dir) OpenFile(name string, flags int, mode uint32) (*os.File, error) {
 	if flags&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT) != 0 {
@@ -133,11 +140,16 @@ func (d *Dir) OpenFile(name string, flags int, mode uint32) (*os.File, error) {
 	} else if !singleName(name) {
 		return nil, d.error("open", name, unix.EINVAL)
 	}
-	fd, err := unix.Openat(d.fd(), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, mode)
-	if err != nil {
-		return nil, d.error("open", name, err)
+	for waited := time.Duration(0); ; waited += leasePoll {
+		fd, err := unix.Openat(d.fd(), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, mode)
+		if err == nil {
+			return os.NewFile(uintptr(fd), d.HostPath(name)), nil
+		}
+		if !errors.Is(err, unix.EAGAIN) || waited >= leaseWait {
+			return nil, d.error("open", name, err)
+		}
+		time.Sleep(leasePoll)
 	}
-	return os.NewFile(uintptr(fd), d.HostPath(name)), nil
 }
 
 // ErrTooLarge is wrapped by ReadFile for files beyond the limit.

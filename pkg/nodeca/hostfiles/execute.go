@@ -137,7 +137,11 @@ func remove(root *fsroot.Dir, host string, found state, keepEdited bool) (remove
 // in the last moment, it gets its name back with that file. The caller makes it durable.
 func removeWhole(root *fsroot.Dir, host string, owned, temps []string) error {
 	temp := tempName()
-	if err := root.RenameNew(host, temp); err != nil {
+	err := root.RenameNew(host, temp)
+	if immovable(err) {
+		temp, err = host, nil
+	}
+	if err != nil {
 		return err
 	}
 	dir, err := root.Open(temp)
@@ -151,8 +155,16 @@ func removeWhole(root *fsroot.Dir, host string, owned, temps []string) error {
 		}
 	}
 	err = root.Rmdir(temp)
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
+		if temp == host {
+			return nil // somebody else's now, or the place of a mount
+		}
 		return root.RenameNew(temp, host)
 	}
 	return err
 }
+
+// immovable says that a directory cannot get another name though what is in it can be removed: on an overlay
+// it belongs to the layer below, as on a node whose image was made with the agent's files in it, or something
+// is mounted on it.
+func immovable(err error) bool { return errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EBUSY) }

@@ -135,11 +135,18 @@ func (s *syncer) removeChain(parents int) error {
 	}
 	defer above.Close()
 	temp := tempName()
-	if err := above.RenameNew(path.Base(top), temp); err != nil {
+	err = above.RenameNew(path.Base(top), temp)
+	if immovable(err) {
+		temp, err = path.Base(top), nil
+	}
+	if err != nil {
 		return err
 	}
 	err = removeOwn(above, temp)
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		if temp == path.Base(top) {
+			return nil
+		}
 		return above.RenameNew(temp, path.Base(top)) // somebody put a file into it in the last moment
 	}
 	if err != nil {
