@@ -60,7 +60,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := command.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
 	if err != nil {
-		fmt.Fprintln(stderr, "pruner: "+err.Error())
+		fmt.Fprintln(stderr, "pruner: "+message(err))
 	}
 	return code
 }
