@@ -74,6 +74,9 @@ const (
 	begun
 )
 
+// enough is the time that a request with a restart takes at most, and what is restored behind the last of them.
+const enough = 4 * time.Minute
+
 var moments = []string{"when it was asked for", "when the operator has seen it", "when the registry rolls"}
 
 // restarted is a registry in the circle.
@@ -120,6 +123,10 @@ func TestRestartsAtEveryStep(t *testing.T) {
 			for when, moment := range moments {
 				for _, request := range circle() {
 					t.Run(request.name+", "+moment, func(t *testing.T) {
+						// Whom -timeout ends, he restores nothing.
+						if end, limited := t.Deadline(); limited && time.Until(end) < enough {
+							t.Fatalf("not run: less than %s are left of -timeout", enough)
+						}
 						r.T = t
 						r.interrupt(request, what, when)
 					})

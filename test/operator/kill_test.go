@@ -91,27 +91,34 @@ func (l *lab) once(step transition, after int, again bool, wraps ...func(http.Ro
 		if deaths > 0 && !again {
 			limit = 0
 		}
-		p := l.launch(limit, wraps...)
-		if !asked {
-			l.eventually(step.name+": the request is taken", func() (bool, string) {
-				asked = l.request(step)
-				return asked || p.killed(), "Config cannot be changed yet"
-			})
-		}
-		reached := false
-		switch want := l.wants[step.name]; {
-		case !asked:
-		case want == nil:
-			l.wants[step.name], reached = l.stable(), true
-		default:
-			what := fmt.Sprintf("%s, killed after step %d (%d times): the same state as without", step.name, after, deaths)
-			reached = l.reaches(what, want, p.dead)
-		}
-		p.end()
-		if reached {
+		what := fmt.Sprintf("%s, killed after step %d (%d times): the same state as without", step.name, after, deaths)
+		if l.life(step, limit, &asked, what, wraps) {
 			return deaths
 		}
 		deaths++
+	}
+}
+
+// life runs one operator until a transition is at its end, or until it dies. No operator outlives it, also when the
+// test ends here.
+func (l *lab) life(step transition, limit int, asked *bool, what string, wraps []func(http.RoundTripper) http.RoundTripper) (reached bool) {
+	l.t.Helper()
+	p := l.launch(limit, wraps...)
+	defer p.end()
+	if !*asked {
+		l.eventually(step.name+": the request is taken", func() (bool, string) {
+			*asked = l.request(step)
+			return *asked || p.killed(), "Config cannot be changed yet"
+		})
+	}
+	switch want := l.wants[step.name]; {
+	case !*asked:
+		return false
+	case want == nil:
+		l.wants[step.name] = l.stable()
+		return true
+	default:
+		return l.reaches(what, want, p.dead)
 	}
 }
 
