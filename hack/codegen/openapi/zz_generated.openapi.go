@@ -86,14 +86,14 @@ func schema_imagealaudaio_api_imageregistry_v1_AzureStorage(ref common.Reference
 				Properties: map[string]spec.Schema{
 					"accountName": {
 						SchemaProps: spec.SchemaProps{
-							Description: "accountName is the storage account.",
+							Description: "accountName is the Azure storage account; its key is in Secret image-registry-private-configuration-user.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"container": {
 						SchemaProps: spec.SchemaProps{
-							Description: "container is the container.",
+							Description: "container is the name of the blob container, which must exist.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -328,14 +328,14 @@ func schema_imagealaudaio_api_imageregistry_v1_ConfigSpec(ref common.ReferenceCa
 					},
 					"logLevel": {
 						SchemaProps: spec.SchemaProps{
-							Description: "logLevel is the log level of the operands.",
+							Description: "logLevel is the log level of registry and image API server: Normal, Debug, Trace or TraceAll.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"operatorLogLevel": {
 						SchemaProps: spec.SchemaProps{
-							Description: "operatorLogLevel is the log level of the operator.",
+							Description: "operatorLogLevel is the log level of the operator, taken up without a restart.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -375,7 +375,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ConfigSpec(ref common.ReferenceCa
 					},
 					"readOnly": {
 						SchemaProps: spec.SchemaProps{
-							Description: "readOnly makes the registry refuse pushes and deletes.",
+							Description: "readOnly makes the registry refuse pushes and deletes; pulls go on.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -396,7 +396,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ConfigSpec(ref common.ReferenceCa
 					},
 					"defaultRoute": {
 						SchemaProps: spec.SchemaProps{
-							Description: "defaultRoute exposes the registry by an Ingress called default-route.",
+							Description: "defaultRoute exposes the registry by an Ingress called default-route, under a generated host; see status.externalRegistryHostnames.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -650,7 +650,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ConfigStatus(ref common.Reference
 							},
 						},
 						SchemaProps: spec.SchemaProps{
-							Description: "certificates are the certificates that the operator issued.",
+							Description: "certificates are the certificates of the registry with the end of their lives.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -787,7 +787,7 @@ func schema_imagealaudaio_api_imageregistry_v1_EtcdSpec(ref common.ReferenceCall
 							},
 						},
 						SchemaProps: spec.SchemaProps{
-							Description: "endpoints are the URLs of the members.",
+							Description: "endpoints are the https URLs of the members.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -808,7 +808,7 @@ func schema_imagealaudaio_api_imageregistry_v1_EtcdSpec(ref common.ReferenceCall
 					},
 					"prefix": {
 						SchemaProps: spec.SchemaProps{
-							Description: "prefix is put before every key.",
+							Description: "prefix is put before every key, so that others can share the etcd.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -828,7 +828,7 @@ func schema_imagealaudaio_api_imageregistry_v1_GCSStorage(ref common.ReferenceCa
 				Properties: map[string]spec.Schema{
 					"bucket": {
 						SchemaProps: spec.SchemaProps{
-							Description: "bucket is the bucket.",
+							Description: "bucket is the name of the bucket, which must exist.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -842,14 +842,14 @@ func schema_imagealaudaio_api_imageregistry_v1_GCSStorage(ref common.ReferenceCa
 					},
 					"projectID": {
 						SchemaProps: spec.SchemaProps{
-							Description: "projectID is the project of the bucket.",
+							Description: "projectID is the Google Cloud project of the bucket.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"keyID": {
 						SchemaProps: spec.SchemaProps{
-							Description: "keyID is the KMS key.",
+							Description: "keyID is the name of the KMS key for new objects.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -936,7 +936,7 @@ func schema_imagealaudaio_api_imageregistry_v1_IBMCOSStorage(ref common.Referenc
 				Properties: map[string]spec.Schema{
 					"bucket": {
 						SchemaProps: spec.SchemaProps{
-							Description: "bucket is the bucket.",
+							Description: "bucket is the name of the bucket, which must exist.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -970,7 +970,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ImageAPISpec(ref common.Reference
 				Properties: map[string]spec.Schema{
 					"replicas": {
 						SchemaProps: spec.SchemaProps{
-							Description: "replicas of the image API server.",
+							Description: "replicas of the image API server, at least 1; 2 by default.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
@@ -1192,21 +1192,21 @@ func schema_imagealaudaio_api_imageregistry_v1_ImagePrunerSpec(ref common.Refere
 					},
 					"suspend": {
 						SchemaProps: spec.SchemaProps{
-							Description: "suspend stops scheduled runs.",
+							Description: "suspend stops scheduled runs. The operator creates the object with true; unset means false.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"keepTagRevisions": {
 						SchemaProps: spec.SchemaProps{
-							Description: "keepTagRevisions is the number of revisions kept per tag; 3 if unset.",
+							Description: "keepTagRevisions is the number of the newest revisions that stay for each tag; 3 if unset.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
 					},
 					"keepYoungerThanDuration": {
 						SchemaProps: spec.SchemaProps{
-							Description: "keepYoungerThanDuration protects what is younger; 60m if unset.",
+							Description: "keepYoungerThanDuration protects what is younger, as \"72h\"; 60m if unset.",
 							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Duration"),
 						},
 					},
@@ -1330,7 +1330,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ImagePrunerSpec(ref common.Refere
 					},
 					"pruneRegistry": {
 						SchemaProps: spec.SchemaProps{
-							Description: "pruneRegistry also reclaims the blobs of pruned images.",
+							Description: "pruneRegistry also frees the storage of pruned images, by a collection in the registry; false if unset.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -1432,7 +1432,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ImagePullSecretSpec(ref common.Re
 							},
 						},
 						SchemaProps: spec.SchemaProps{
-							Description: "ignoredNamespaces get no pull secrets.",
+							Description: "ignoredNamespaces are exact names of namespaces that get no pull secrets.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -1446,14 +1446,14 @@ func schema_imagealaudaio_api_imageregistry_v1_ImagePullSecretSpec(ref common.Re
 					},
 					"ignoreSystemNamespaces": {
 						SchemaProps: spec.SchemaProps{
-							Description: "ignoreSystemNamespaces gives no pull secrets to system namespaces.",
+							Description: "ignoreSystemNamespaces gives no pull secrets to kube-*, cpaas-system, olm, operators and the registry's own namespace.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"tokenExpirationSeconds": {
 						SchemaProps: spec.SchemaProps{
-							Description: "tokenExpirationSeconds is the life of tokens that is asked for.",
+							Description: "tokenExpirationSeconds is the life of tokens that is asked for, in seconds, at least 600; a day by default. They are renewed long before.",
 							Type:        []string{"integer"},
 							Format:      "int64",
 						},
@@ -1522,14 +1522,14 @@ func schema_imagealaudaio_api_imageregistry_v1_IngressSpec(ref common.ReferenceC
 				Properties: map[string]spec.Schema{
 					"className": {
 						SchemaProps: spec.SchemaProps{
-							Description: "className is the class of the Ingresses.",
+							Description: "className is the IngressClass of the Ingresses; the cluster's default class if empty.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"domain": {
 						SchemaProps: spec.SchemaProps{
-							Description: "domain is the domain of generated host names.",
+							Description: "domain is the domain of generated host names. If empty, that of the operator's INGRESS_DOMAIN, else apps.<domain of the cluster>.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1614,14 +1614,14 @@ func schema_imagealaudaio_api_imageregistry_v1_OIDCSpec(ref common.ReferenceCall
 					},
 					"clientID": {
 						SchemaProps: spec.SchemaProps{
-							Description: "clientID is the audience of the tokens.",
+							Description: "clientID is the audience (aud) that tokens must have.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"caConfigMap": {
 						SchemaProps: spec.SchemaProps{
-							Description: "caConfigMap is a ConfigMap in the operand namespace with the issuer's CA.",
+							Description: "caConfigMap is a ConfigMap in the operand namespace with the issuer's CA under key ca.crt; only for a CA that systems do not know.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1789,7 +1789,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ProxySpec(ref common.ReferenceCal
 					},
 					"noProxy": {
 						SchemaProps: spec.SchemaProps{
-							Description: "noProxy lists hosts that are reached directly, separated by commas.",
+							Description: "noProxy lists hosts, domains and CIDRs that are reached directly, separated by commas. The cluster's own are added.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2167,7 +2167,7 @@ func schema_imagealaudaio_api_imageregistry_v1_S3Storage(ref common.ReferenceCal
 				Properties: map[string]spec.Schema{
 					"bucket": {
 						SchemaProps: spec.SchemaProps{
-							Description: "bucket is the bucket.",
+							Description: "bucket is the name of the bucket, which must exist.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2188,7 +2188,7 @@ func schema_imagealaudaio_api_imageregistry_v1_S3Storage(ref common.ReferenceCal
 					},
 					"encrypt": {
 						SchemaProps: spec.SchemaProps{
-							Description: "encrypt stores objects encrypted.",
+							Description: "encrypt asks the store to encrypt objects.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -2202,7 +2202,7 @@ func schema_imagealaudaio_api_imageregistry_v1_S3Storage(ref common.ReferenceCal
 					},
 					"chunkSizeMiB": {
 						SchemaProps: spec.SchemaProps{
-							Description: "chunkSizeMiB is the size of the parts of an upload.",
+							Description: "chunkSizeMiB is the size of the parts of an upload in MiB, 5 to 5120; 10 if unset.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},

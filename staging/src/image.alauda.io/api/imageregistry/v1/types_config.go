@@ -55,11 +55,11 @@ type ConfigSpec struct {
 	// +kubebuilder:validation:Enum=Managed;Unmanaged;Removed
 	// +required
 	ManagementState ManagementState `json:"managementState"`
-	// logLevel is the log level of the operands.
+	// logLevel is the log level of registry and image API server: Normal, Debug, Trace or TraceAll.
 	// +kubebuilder:default=Normal
 	// +optional
 	LogLevel LogLevel `json:"logLevel,omitempty"`
-	// operatorLogLevel is the log level of the operator.
+	// operatorLogLevel is the log level of the operator, taken up without a restart.
 	// +kubebuilder:default=Normal
 	// +optional
 	OperatorLogLevel LogLevel `json:"operatorLogLevel,omitempty"`
@@ -91,7 +91,7 @@ type ConfigSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Storage StorageSpec `json:"storage,omitempty"`
-	// readOnly makes the registry refuse pushes and deletes.
+	// readOnly makes the registry refuse pushes and deletes; pulls go on.
 	// +optional
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// disableRedirect streams blobs through the registry instead of redirecting
@@ -102,7 +102,8 @@ type ConfigSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Requests RequestsSpec `json:"requests,omitempty"`
-	// defaultRoute exposes the registry by an Ingress called default-route.
+	// defaultRoute exposes the registry by an Ingress called default-route, under a generated host; see
+	// status.externalRegistryHostnames.
 	// +optional
 	DefaultRoute bool `json:"defaultRoute,omitempty"`
 	// routes are further Ingresses of the registry.
@@ -174,7 +175,7 @@ type ProxySpec struct {
 	// https is the proxy for HTTPS.
 	// +optional
 	HTTPS string `json:"https,omitempty"`
-	// noProxy lists hosts that are reached directly, separated by commas.
+	// noProxy lists hosts, domains and CIDRs that are reached directly, separated by commas. The cluster's own are added.
 	// +optional
 	NoProxy string `json:"noProxy,omitempty"`
 }
@@ -245,10 +246,11 @@ type RouteSpec struct {
 
 // IngressSpec holds defaults for all Ingresses of the registry.
 type IngressSpec struct {
-	// className is the class of the Ingresses.
+	// className is the IngressClass of the Ingresses; the cluster's default class if empty.
 	// +optional
 	ClassName string `json:"className,omitempty"`
-	// domain is the domain of generated host names.
+	// domain is the domain of generated host names. If empty, that of the operator's INGRESS_DOMAIN, else
+	// apps.<domain of the cluster>.
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
@@ -276,10 +278,11 @@ type OIDCSpec struct {
 	// +kubebuilder:validation:Pattern=`^$|^https://[^/?#]+[^?#]*$`
 	// +optional
 	IssuerURL string `json:"issuerURL,omitempty"`
-	// clientID is the audience of the tokens.
+	// clientID is the audience (aud) that tokens must have.
 	// +optional
 	ClientID string `json:"clientID,omitempty"`
-	// caConfigMap is a ConfigMap in the operand namespace with the issuer's CA.
+	// caConfigMap is a ConfigMap in the operand namespace with the issuer's CA under key ca.crt; only for a CA that
+	// systems do not know.
 	// +optional
 	CAConfigMap string `json:"caConfigMap,omitempty"`
 	// usernameClaim is the claim with the user's name.

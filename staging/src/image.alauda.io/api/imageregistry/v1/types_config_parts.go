@@ -33,18 +33,18 @@ type ImagePullSecretSpec struct {
 	// +listType=set
 	// +optional
 	AdditionalRegistryHosts []string `json:"additionalRegistryHosts,omitempty"`
-	// ignoredNamespaces get no pull secrets.
+	// ignoredNamespaces are exact names of namespaces that get no pull secrets.
 	// +kubebuilder:validation:MaxItems=1024
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +listType=set
 	// +optional
 	IgnoredNamespaces []string `json:"ignoredNamespaces,omitempty"`
-	// ignoreSystemNamespaces gives no pull secrets to system namespaces.
+	// ignoreSystemNamespaces gives no pull secrets to kube-*, cpaas-system, olm, operators and the registry's own namespace.
 	// +kubebuilder:default=true
 	// +optional
 	IgnoreSystemNamespaces *bool `json:"ignoreSystemNamespaces,omitempty"`
-	// tokenExpirationSeconds is the life of tokens that is asked for.
+	// tokenExpirationSeconds is the life of tokens that is asked for, in seconds, at least 600; a day by default. They are renewed long before.
 	// +kubebuilder:default=86400
 	// +kubebuilder:validation:Minimum=600
 	// +kubebuilder:validation:Maximum=315360000
@@ -81,7 +81,7 @@ const (
 
 // ImageAPISpec describes the image API server.
 type ImageAPISpec struct {
-	// replicas of the image API server.
+	// replicas of the image API server, at least 1; 2 by default.
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=1
 	// +optional
@@ -138,7 +138,7 @@ type ImageStorageSpec struct {
 
 // EtcdSpec names an etcd.
 type EtcdSpec struct {
-	// endpoints are the URLs of the members.
+	// endpoints are the https URLs of the members.
 	// +listType=atomic
 	// +optional
 	Endpoints []string `json:"endpoints,omitempty"`
@@ -146,7 +146,7 @@ type EtcdSpec struct {
 	// certificate.
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
-	// prefix is put before every key.
+	// prefix is put before every key, so that others can share the etcd.
 	// +optional
 	Prefix string `json:"prefix,omitempty"`
 }

@@ -52,14 +52,14 @@ type ImagePrunerSpec struct {
 	// timeZone of the schedule, as "Asia/Shanghai".
 	// +optional
 	TimeZone *string `json:"timeZone,omitempty"`
-	// suspend stops scheduled runs.
+	// suspend stops scheduled runs. The operator creates the object with true; unset means false.
 	// +optional
 	Suspend *bool `json:"suspend,omitempty"`
-	// keepTagRevisions is the number of revisions kept per tag; 3 if unset.
+	// keepTagRevisions is the number of the newest revisions that stay for each tag; 3 if unset.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	KeepTagRevisions *int32 `json:"keepTagRevisions,omitempty"`
-	// keepYoungerThanDuration protects what is younger; 60m if unset.
+	// keepYoungerThanDuration protects what is younger, as "72h"; 60m if unset.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
@@ -121,7 +121,7 @@ type ImagePrunerSpec struct {
 	// +kubebuilder:default=Normal
 	// +optional
 	LogLevel LogLevel `json:"logLevel,omitempty"`
-	// pruneRegistry also reclaims the blobs of pruned images.
+	// pruneRegistry also frees the storage of pruned images, by a collection in the registry; false if unset.
 	// +optional
 	PruneRegistry bool `json:"pruneRegistry,omitempty"`
 }

@@ -34,7 +34,7 @@ type ConfigStatus struct {
 	// secret.
 	// +optional
 	PullSecrets ReadyCount `json:"pullSecrets,omitempty"`
-	// certificates are the certificates that the operator issued.
+	// certificates are the certificates of the registry with the end of their lives.
 	// +listType=map
 	// +listMapKey=name
 	// +optional

@@ -78,7 +78,7 @@ type PVCStorage struct {
 // S3Storage is a bucket of a store that speaks the S3 protocol.
 // +kubebuilder:validation:XValidation:rule="!has(self.regionEndpoint) || self.regionEndpoint.size() == 0 || (isURL(self.regionEndpoint) && url(self.regionEndpoint).getScheme() in ['http', 'https'] && url(self.regionEndpoint).getHostname().size() > 0 && !self.regionEndpoint.contains('?'))",message="regionEndpoint must be a URL with scheme http or https, a host and no query, as http://minio:9000"
 type S3Storage struct {
-	// bucket is the bucket.
+	// bucket is the name of the bucket, which must exist.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
@@ -89,13 +89,13 @@ type S3Storage struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	RegionEndpoint string `json:"regionEndpoint,omitempty"`
-	// encrypt stores objects encrypted.
+	// encrypt asks the store to encrypt objects.
 	// +optional
 	Encrypt bool `json:"encrypt,omitempty"`
 	// keyID is the KMS key; ignored unless encrypt is set.
 	// +optional
 	KeyID string `json:"keyID,omitempty"`
-	// chunkSizeMiB is the size of the parts of an upload.
+	// chunkSizeMiB is the size of the parts of an upload in MiB, 5 to 5120; 10 if unset.
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=5120
 	// +optional
@@ -148,16 +148,16 @@ type SecretKeyReference struct {
 
 // GCSStorage is a bucket of Google Cloud Storage.
 type GCSStorage struct {
-	// bucket is the bucket.
+	// bucket is the name of the bucket, which must exist.
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
 	// region is the region of the bucket.
 	// +optional
 	Region string `json:"region,omitempty"`
-	// projectID is the project of the bucket.
+	// projectID is the Google Cloud project of the bucket.
 	// +optional
 	ProjectID string `json:"projectID,omitempty"`
-	// keyID is the KMS key.
+	// keyID is the name of the KMS key for new objects.
 	// +optional
 	KeyID string `json:"keyID,omitempty"`
 	// rootDirectory is the path inside the bucket.
@@ -167,10 +167,10 @@ type GCSStorage struct {
 
 // AzureStorage is a container of Azure Blob Storage.
 type AzureStorage struct {
-	// accountName is the storage account.
+	// accountName is the Azure storage account; its key is in Secret image-registry-private-configuration-user.
 	// +optional
 	AccountName string `json:"accountName,omitempty"`
-	// container is the container.
+	// container is the name of the blob container, which must exist.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[0-9a-z]+(-[0-9a-z]+)*$`
@@ -186,7 +186,7 @@ type AzureStorage struct {
 
 // IBMCOSStorage is a bucket of IBM Cloud Object Storage.
 type IBMCOSStorage struct {
-	// bucket is the bucket.
+	// bucket is the name of the bucket, which must exist.
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
 	// location is the location of the bucket.

@@ -9,9 +9,9 @@ package v1
 //
 // AzureStorage is a container of Azure Blob Storage.
 type AzureStorageApplyConfiguration struct {
-	// accountName is the storage account.
+	// accountName is the Azure storage account; its key is in Secret image-registry-private-configuration-user.
 	AccountName *string `json:"accountName,omitempty"`
-	// container is the container.
+	// container is the name of the blob container, which must exist.
 	Container *string `json:"container,omitempty"`
 	// cloudName is the Azure cloud.
 	CloudName *string `json:"cloudName,omitempty"`

@@ -20,9 +20,9 @@ type ConfigSpecApplyConfiguration struct {
 	// has no default, so that a replaced object without it is refused instead of
 	// removing the registry.
 	ManagementState *imageregistryv1.ManagementState `json:"managementState,omitempty"`
-	// logLevel is the log level of the operands.
+	// logLevel is the log level of registry and image API server: Normal, Debug, Trace or TraceAll.
 	LogLevel *imageregistryv1.LogLevel `json:"logLevel,omitempty"`
-	// operatorLogLevel is the log level of the operator.
+	// operatorLogLevel is the log level of the operator, taken up without a restart.
 	OperatorLogLevel *imageregistryv1.LogLevel `json:"operatorLogLevel,omitempty"`
 	// unsupportedConfigOverrides changes the registry Deployment outside of what
 	// is supported: {"deployment":{"annotations":{},"runtimeClassName":""}}.
@@ -37,14 +37,15 @@ type ConfigSpecApplyConfiguration struct {
 	Proxy *ProxySpecApplyConfiguration `json:"proxy,omitempty"`
 	// storage says where the registry keeps blobs.
 	Storage *StorageSpecApplyConfiguration `json:"storage,omitempty"`
-	// readOnly makes the registry refuse pushes and deletes.
+	// readOnly makes the registry refuse pushes and deletes; pulls go on.
 	ReadOnly *bool `json:"readOnly,omitempty"`
 	// disableRedirect streams blobs through the registry instead of redirecting
 	// clients to the object store.
 	DisableRedirect *bool `json:"disableRedirect,omitempty"`
 	// requests limits concurrent requests.
 	Requests *RequestsSpecApplyConfiguration `json:"requests,omitempty"`
-	// defaultRoute exposes the registry by an Ingress called default-route.
+	// defaultRoute exposes the registry by an Ingress called default-route, under a generated host; see
+	// status.externalRegistryHostnames.
 	DefaultRoute *bool `json:"defaultRoute,omitempty"`
 	// routes are further Ingresses of the registry.
 	Routes []RouteSpecApplyConfiguration `json:"routes,omitempty"`

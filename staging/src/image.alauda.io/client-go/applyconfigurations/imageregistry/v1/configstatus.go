@@ -28,7 +28,7 @@ type ConfigStatusApplyConfiguration struct {
 	// pullSecrets counts ServiceAccounts in scope and those with a valid pull
 	// secret.
 	PullSecrets *ReadyCountApplyConfiguration `json:"pullSecrets,omitempty"`
-	// certificates are the certificates that the operator issued.
+	// certificates are the certificates of the registry with the end of their lives.
 	Certificates []CertificateStatusApplyConfiguration `json:"certificates,omitempty"`
 	// lastPrune is the last run of the pruner.
 	LastPrune *LastPruneStatusApplyConfiguration `json:"lastPrune,omitempty"`

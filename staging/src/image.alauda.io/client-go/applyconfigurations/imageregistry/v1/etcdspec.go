@@ -9,12 +9,12 @@ package v1
 //
 // EtcdSpec names an etcd.
 type EtcdSpecApplyConfiguration struct {
-	// endpoints are the URLs of the members.
+	// endpoints are the https URLs of the members.
 	Endpoints []string `json:"endpoints,omitempty"`
 	// secretName is a Secret in the operand namespace with the client's
 	// certificate.
 	SecretName *string `json:"secretName,omitempty"`
-	// prefix is put before every key.
+	// prefix is put before every key, so that others can share the etcd.
 	Prefix *string `json:"prefix,omitempty"`
 }
 

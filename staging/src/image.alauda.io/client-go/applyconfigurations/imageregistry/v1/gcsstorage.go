@@ -9,13 +9,13 @@ package v1
 //
 // GCSStorage is a bucket of Google Cloud Storage.
 type GCSStorageApplyConfiguration struct {
-	// bucket is the bucket.
+	// bucket is the name of the bucket, which must exist.
 	Bucket *string `json:"bucket,omitempty"`
 	// region is the region of the bucket.
 	Region *string `json:"region,omitempty"`
-	// projectID is the project of the bucket.
+	// projectID is the Google Cloud project of the bucket.
 	ProjectID *string `json:"projectID,omitempty"`
-	// keyID is the KMS key.
+	// keyID is the name of the KMS key for new objects.
 	KeyID *string `json:"keyID,omitempty"`
 	// rootDirectory is the path inside the bucket.
 	RootDirectory *string `json:"rootDirectory,omitempty"`

@@ -9,7 +9,7 @@ package v1
 //
 // IBMCOSStorage is a bucket of IBM Cloud Object Storage.
 type IBMCOSStorageApplyConfiguration struct {
-	// bucket is the bucket.
+	// bucket is the name of the bucket, which must exist.
 	Bucket *string `json:"bucket,omitempty"`
 	// location is the location of the bucket.
 	Location *string `json:"location,omitempty"`

@@ -20,11 +20,11 @@ type ImagePrunerSpecApplyConfiguration struct {
 	Schedule *string `json:"schedule,omitempty"`
 	// timeZone of the schedule, as "Asia/Shanghai".
 	TimeZone *string `json:"timeZone,omitempty"`
-	// suspend stops scheduled runs.
+	// suspend stops scheduled runs. The operator creates the object with true; unset means false.
 	Suspend *bool `json:"suspend,omitempty"`
-	// keepTagRevisions is the number of revisions kept per tag; 3 if unset.
+	// keepTagRevisions is the number of the newest revisions that stay for each tag; 3 if unset.
 	KeepTagRevisions *int32 `json:"keepTagRevisions,omitempty"`
-	// keepYoungerThanDuration protects what is younger; 60m if unset.
+	// keepYoungerThanDuration protects what is younger, as "72h"; 60m if unset.
 	KeepYoungerThanDuration *metav1.Duration `json:"keepYoungerThanDuration,omitempty"`
 	// keepYoungerThan is deprecated: nanoseconds, used only without
 	// keepYoungerThanDuration.
@@ -56,7 +56,7 @@ type ImagePrunerSpecApplyConfiguration struct {
 	ExcludedRootKinds []string `json:"excludedRootKinds,omitempty"`
 	// logLevel of the pruner.
 	LogLevel *imageregistryv1.LogLevel `json:"logLevel,omitempty"`
-	// pruneRegistry also reclaims the blobs of pruned images.
+	// pruneRegistry also frees the storage of pruned images, by a collection in the registry; false if unset.
 	PruneRegistry *bool `json:"pruneRegistry,omitempty"`
 }
 

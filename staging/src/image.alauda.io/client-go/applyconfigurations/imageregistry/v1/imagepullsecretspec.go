@@ -19,11 +19,11 @@ type ImagePullSecretSpecApplyConfiguration struct {
 	// additionalRegistryHosts are further hosts, each host or host:port, for
 	// which the same credentials are stored.
 	AdditionalRegistryHosts []string `json:"additionalRegistryHosts,omitempty"`
-	// ignoredNamespaces get no pull secrets.
+	// ignoredNamespaces are exact names of namespaces that get no pull secrets.
 	IgnoredNamespaces []string `json:"ignoredNamespaces,omitempty"`
-	// ignoreSystemNamespaces gives no pull secrets to system namespaces.
+	// ignoreSystemNamespaces gives no pull secrets to kube-*, cpaas-system, olm, operators and the registry's own namespace.
 	IgnoreSystemNamespaces *bool `json:"ignoreSystemNamespaces,omitempty"`
-	// tokenExpirationSeconds is the life of tokens that is asked for.
+	// tokenExpirationSeconds is the life of tokens that is asked for, in seconds, at least 600; a day by default. They are renewed long before.
 	TokenExpirationSeconds *int64 `json:"tokenExpirationSeconds,omitempty"`
 	// tokenAudience is the audience of the tokens. An empty string asks for
 	// tokens of the API server's own audience, which can do more than pull.

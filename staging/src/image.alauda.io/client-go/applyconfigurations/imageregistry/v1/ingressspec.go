@@ -9,9 +9,10 @@ package v1
 //
 // IngressSpec holds defaults for all Ingresses of the registry.
 type IngressSpecApplyConfiguration struct {
-	// className is the class of the Ingresses.
+	// className is the IngressClass of the Ingresses; the cluster's default class if empty.
 	ClassName *string `json:"className,omitempty"`
-	// domain is the domain of generated host names.
+	// domain is the domain of generated host names. If empty, that of the operator's INGRESS_DOMAIN, else
+	// apps.<domain of the cluster>.
 	Domain *string `json:"domain,omitempty"`
 	// annotations of the Ingresses.
 	Annotations map[string]string `json:"annotations,omitempty"`

@@ -11,9 +11,10 @@ package v1
 type OIDCSpecApplyConfiguration struct {
 	// issuerURL is the issuer, with scheme https.
 	IssuerURL *string `json:"issuerURL,omitempty"`
-	// clientID is the audience of the tokens.
+	// clientID is the audience (aud) that tokens must have.
 	ClientID *string `json:"clientID,omitempty"`
-	// caConfigMap is a ConfigMap in the operand namespace with the issuer's CA.
+	// caConfigMap is a ConfigMap in the operand namespace with the issuer's CA under key ca.crt; only for a CA that
+	// systems do not know.
 	CAConfigMap *string `json:"caConfigMap,omitempty"`
 	// usernameClaim is the claim with the user's name.
 	UsernameClaim *string `json:"usernameClaim,omitempty"`

@@ -13,7 +13,7 @@ type ProxySpecApplyConfiguration struct {
 	HTTP *string `json:"http,omitempty"`
 	// https is the proxy for HTTPS.
 	HTTPS *string `json:"https,omitempty"`
-	// noProxy lists hosts that are reached directly, separated by commas.
+	// noProxy lists hosts, domains and CIDRs that are reached directly, separated by commas. The cluster's own are added.
 	NoProxy *string `json:"noProxy,omitempty"`
 }
 

@@ -9,17 +9,17 @@ package v1
 //
 // S3Storage is a bucket of a store that speaks the S3 protocol.
 type S3StorageApplyConfiguration struct {
-	// bucket is the bucket.
+	// bucket is the name of the bucket, which must exist.
 	Bucket *string `json:"bucket,omitempty"`
 	// region is the region; us-east-1 if empty with regionEndpoint.
 	Region *string `json:"region,omitempty"`
 	// regionEndpoint is the URL of the store, without the bucket.
 	RegionEndpoint *string `json:"regionEndpoint,omitempty"`
-	// encrypt stores objects encrypted.
+	// encrypt asks the store to encrypt objects.
 	Encrypt *bool `json:"encrypt,omitempty"`
 	// keyID is the KMS key; ignored unless encrypt is set.
 	KeyID *string `json:"keyID,omitempty"`
-	// chunkSizeMiB is the size of the parts of an upload.
+	// chunkSizeMiB is the size of the parts of an upload in MiB, 5 to 5120; 10 if unset.
 	ChunkSizeMiB *int32 `json:"chunkSizeMiB,omitempty"`
 	// virtualHostedStyle puts the bucket into the host name of regionEndpoint.
 	VirtualHostedStyle *bool `json:"virtualHostedStyle,omitempty"`
