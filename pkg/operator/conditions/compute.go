@@ -106,7 +106,7 @@ func nodeAvailableVerdict(in Input) verdict {
 	v := first([]rule{
 		{in.State == registryv1.Removed && in.NodeCA == nil, no(registryv1.ReasonRemoved, "the registry is removed")},
 		{in.NodeCA == nil, no(registryv1.ReasonNodeCAUnavailable, "DaemonSet node-ca does not exist yet")},
-		{desired > 0 && ready == 0, no(registryv1.ReasonNodeCAUnavailable, "DaemonSet node-ca has no available Pod")},
+		{desired > 0 && ready == 0, no(registryv1.ReasonNodeCAUnavailable, "DaemonSet node-ca has no available Pod%s", because(in.NodeCATrouble))},
 		{ready < desired, yes(registryv1.ReasonMinimumAvailability, "some nodes have no available agent")},
 		{true, yes(registryv1.ReasonReady, "every node has its agent")},
 	})

@@ -34,6 +34,8 @@ type Input struct {
 	NodeCA *appsv1.DaemonSet
 	// RegistryTrouble and APIServerTrouble say why Pods of the Deployments do not come up, if it is known.
 	RegistryTrouble, APIServerTrouble string
+	// NodeCATrouble says the same of the agents, while none is available.
+	NodeCATrouble string
 	// APIServiceAvailable is the Available condition of v1.image.alauda.io.
 	APIServiceAvailable bool
 	// APIServiceMessage says why it is not available.

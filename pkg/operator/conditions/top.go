@@ -56,7 +56,7 @@ func availableVerdict(in Input) verdict {
 		{available(in.Registry) == 0, no(registryv1.ReasonNoReplicasAvailable, "Deployment image-registry has no available Pod%s", because(in.RegistryTrouble))},
 		{available(in.APIServer) == 0, no(registryv1.ReasonImageAPIServerUnavailable, "Deployment image-api-server has no available Pod%s", because(in.APIServerTrouble))},
 		{!in.APIServiceAvailable, no(registryv1.ReasonImageAPIServerUnavailable, "%s", apiServiceMessage(in))},
-		{nodes > 0 && trusted == 0, no(registryv1.ReasonNodeCAUnavailable, "DaemonSet node-ca has no available Pod")},
+		{nodes > 0 && trusted == 0, no(registryv1.ReasonNodeCAUnavailable, "DaemonSet node-ca has no available Pod%s", because(in.NodeCATrouble))},
 		{partly(in), yes(registryv1.ReasonMinimumAvailability, "the registry serves with fewer Pods than asked for")},
 		{true, yes(registryv1.ReasonReady, "the registry is ready")},
 	})

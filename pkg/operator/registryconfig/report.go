@@ -135,6 +135,7 @@ func (c *Controller) conditionInput(config *registryv1.Config, out outcome, clas
 		in.Records = out.records
 	}
 	in.RegistryTrouble, in.APIServerTrouble = out.trouble[registryv1.RegistryName], out.trouble[registryv1.ImageAPIName]
+	in.NodeCATrouble = out.trouble[registryv1.NodeCAName]
 	in.APIServiceAvailable, in.APIServiceMessage = apiServiceState(w.apiService)
 	in.Removal.Done = out.removal.done
 	in.Removal.Failed = in.State == registryv1.Removed && (len(classes.Permanent) > 0 || len(classes.Transient) > 0)

@@ -3,6 +3,7 @@ package registryconfig
 import (
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +32,14 @@ func TestTroubleIsToldInTheSameWords(t *testing.T) {
 	unscheduled := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/2 nodes\nare available"}}}}
 	ready := podWith("a", corev1.ContainerStatus{LastTerminationState: ended(1)})
 	ready.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	since := func(age time.Duration, last corev1.ContainerState) corev1.ContainerStatus {
+		started := metav1.NewTime(time.Unix(0, 0).Add(time.Hour - age))
+		return corev1.ContainerStatus{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: started}}, LastTerminationState: last}
+	}
+	memory := ended(137)
+	memory.Terminated.Reason = "OOMKilled"
+	evicted := podWith("a", corev1.ContainerStatus{State: ended(137)})
+	evicted.Status.Phase, evicted.Status.Reason, evicted.Status.Message = corev1.PodFailed, "Evicted", "The node was low on resource: ephemeral-storage."
 	going := podWith("a", waits("ImagePullBackOff"))
 	going.DeletionTimestamp = &metav1.Time{}
 	for _, test := range []struct {
@@ -48,9 +57,15 @@ func TestTroubleIsToldInTheSameWords(t *testing.T) {
 		{"a Secret is missing", []corev1.Pod{podWith("a", waits("CreateContainerConfigError"))}, `a container cannot be started: secret "x" not found`},
 		{"just ended", []corev1.Pod{podWith("a", corev1.ContainerStatus{State: ended(2)})}, "container registry ends with code 2; see its log"},
 		{"ended before", []corev1.Pod{podWith("a", again)}, "container registry ends with code 2; see its log"},
+		{"between two ends", []corev1.Pod{podWith("a", since(time.Minute, ended(2)))}, "container registry ends with code 2; see its log"},
+		{"ended long ago, and waits for its storage", []corev1.Pod{podWith("a", since(30*time.Minute, ended(2)))}, "container registry runs but is not ready; see its log"},
+		{"starts", []corev1.Pod{podWith("a", since(time.Second, corev1.ContainerState{}))}, ""},
+		{"out of memory", []corev1.Pod{podWith("a", corev1.ContainerStatus{State: memory})}, "container registry needs more memory than its limit"},
+		{"evicted", []corev1.Pod{evicted}, "the node ended a Pod (Evicted): The node was low on resource: ephemeral-storage."},
+		{"evicted last week", []corev1.Pod{evicted, podWith("b", waits("ErrImagePull"))}, "image r:1 cannot be pulled"},
 		{"two in another order", []corev1.Pod{podWith("b", waits("ErrImagePull")), unscheduled}, "a Pod finds no node: 0/2 nodes are available"},
 	} {
-		if got := podTrouble(test.pods); got != test.want {
+		if got := podTrouble(test.pods, time.Unix(0, 0).Add(time.Hour)); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
@@ -75,5 +90,26 @@ func TestRefusedPodsAreExplained(t *testing.T) {
 	refused.Status.UnavailableReplicas = 0
 	if got := f.trouble(t.Context(), config, workloads{registry: refused}); len(got) != 0 {
 		t.Errorf("of a registry that is well: %q", got)
+	}
+}
+
+// Agents are asked why only when there is none: thousands of Pods are not read for one that starts.
+func TestTheAgentsSayWhyNoneComesUp(t *testing.T) {
+	config := removedConfig("")
+	config.Spec.ManagementState = registryv1.Managed
+	f := newFixture(t, config)
+	pod := podWith("node-ca-1", waits("ImagePullBackOff"))
+	pod.Namespace, pod.Labels = "ns", map[string]string{registryv1.LabelName: registryv1.NodeCAName}
+	if _, err := f.Kube.CoreV1().Pods("ns").Create(t.Context(), &pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	agents := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: registryv1.NodeCAName}}
+	agents.Status.DesiredNumberScheduled = 3
+	if got := f.trouble(t.Context(), config, workloads{nodeCA: agents})[registryv1.NodeCAName]; got != "image r:1 cannot be pulled" {
+		t.Errorf("%q", got)
+	}
+	agents.Status.NumberAvailable = 1
+	if got := f.trouble(t.Context(), config, workloads{nodeCA: agents}); len(got) != 0 {
+		t.Errorf("of agents that work: %q", got)
 	}
 }
