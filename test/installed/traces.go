@@ -25,6 +25,9 @@ func (c *Cluster) Traces() ([]string, error) {
 	var traces []string
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
+		if strings.HasPrefix(line, "Warning: ") { // of kinds that are deprecated
+			continue
+		}
 		if len(fields) != 4 {
 			return nil, fmt.Errorf("a line of kubectl get has %d columns: %s", len(fields), line)
 		}

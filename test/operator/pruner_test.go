@@ -328,12 +328,22 @@ func TestLifeOfThePruner(t *testing.T) {
 		c.waitForPruner("Scheduled=True/Scheduled")
 	})
 
-	t.Run("a deleted ImagePruner comes back suspended", func(t *testing.T) {
+	t.Run("a deleted ImagePruner comes back suspended, and what runs goes on", func(t *testing.T) {
 		c.t = t
+		running := c.job("prune-4", true)
 		if err := c.registry.ImageregistryV1().ImagePruners().Delete(t.Context(), registryv1.SingletonName, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		c.waitForPruner("Scheduled=False/Suspended")
 		c.waitForCronJob("the CronJob is suspended", func(spec batchv1.CronJobSpec) bool { return *spec.Suspend && spec.Schedule == "0 0 * * *" })
+		job, err := c.kube.BatchV1().Jobs(ns).Get(t.Context(), running.Name, metav1.GetOptions{})
+		if err != nil || job.UID != running.UID || job.DeletionTimestamp != nil {
+			t.Fatalf("the running Job: %v, error %v", job, err)
+		}
+		c.finish(job, batchv1.JobComplete, began.Add(time.Minute))
+		c.eventually("the new ImagePruner has its end", func() (bool, string) {
+			run := c.pruner().Status.LastRun
+			return run != nil && run.Result == "Succeeded" && run.CompletionTime.Time.Equal(began.Add(time.Minute)), fmt.Sprint(run)
+		})
 	})
 }
