@@ -32,7 +32,22 @@ image streams and their tags.
 
 Clients are authenticated and authorised by kube-apiserver. Objects are stored in hidden custom
 resources of the cluster (--image-storage=crd) or in an etcd (--image-storage=etcd with
---etcd-servers). Without --kubeconfig the server uses its service account.`
+--etcd-servers). Without --kubeconfig the server uses its service account.
+
+Flags that most installations need: --tls-cert-file, --tls-private-key-file, --config, --controllers and
+--image-storage; the others are those of every Kubernetes API server.
+
+Environment:
+  POD_NAMESPACE  namespace of the lease of the controllers (that of the service account)
+  POD_NAME       holder of that lease (host name)
+
+Exit codes: 0 ended on request or done, 1 error, 2 wrong usage.`
+
+const examples = `  image-api-server --tls-cert-file=tls.crt --tls-private-key-file=tls.key
+  image-api-server --image-storage=etcd --etcd-servers=https://etcd-0.etcd.db.svc:2379 --etcd-prefix=/registry/image.alauda.io
+  image-api-server --controllers='*,-image-trigger'
+  image-api-server storage export --file backup.jsonl
+  image-api-server storage verify`
 
 // quieter are messages of libraries that an idle server repeats.
 var quieter = []logging.Quieter{
@@ -71,6 +86,7 @@ func newCommand() *cobra.Command {
 		Use:           "image-api-server",
 		Short:         "Aggregated API server for images and image streams",
 		Long:          description,
+		Example:       examples,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArguments,

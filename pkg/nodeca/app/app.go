@@ -52,7 +52,13 @@ Environment:
   NODE_CA_METRICS_ADDR  address of the metrics server (default :9177, empty: none)
   NODE_CA_LOG_LEVEL     info (default) or debug
   NODE_CA_CERTIFICATES_DIR, NODE_CA_CONFIG_DIR, NODE_CA_STATE_DIR
-                        mounts of the two ConfigMaps and the directory of status.json`
+                        mounts of the two ConfigMaps and the directory of status.json
+
+Exit codes: 0 ended on request or done, 1 error (of "check": the agent is not alive, or not ready), 2 wrong usage.`
+
+const examples = `  node-ca status
+  node-ca once --dry-run
+  NODE_CA_HOST_ETC=/etc node-ca cleanup`
 
 // usageError marks errors that lead to exit code 2.
 type usageError struct{ error }
@@ -91,6 +97,7 @@ func (p *program) command() *cobra.Command {
 		Use:           "node-ca",
 		Short:         "Distributes the registry's CA and service address to a node",
 		Long:          description,
+		Example:       examples,
 		Args:          usageArgs(cobra.NoArgs),
 		SilenceUsage:  true,
 		SilenceErrors: true,
