@@ -62,6 +62,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "pruner: "+message(err))
 	}
+	if code == exitUsage {
+		fmt.Fprintln(stderr, "Run 'pruner --help' for usage.")
+	}
 	return code
 }
 
@@ -91,11 +94,27 @@ func signalCode(ctx context.Context) int {
 	return exitTerminated
 }
 
+const rootText = `The pruner finds out which images nobody needs any more and removes them from the Image API.
+It changes nothing unless it is told to with --confirm.
+
+The cluster is found by --kubeconfig, else by KUBECONFIG, else by ~/.kube/config; inside a Pod its
+ServiceAccount is used.
+
+Exit codes: 0 complete, 1 some changes failed and the others were made, 2 wrong usage, 3 who uses images
+could not be found out, 4 refused (rights, --max-delete-percent, guards of the collection), 5 the registry
+cannot be used, 130 and 143 ended by a signal. With 2 to 5 nothing was changed.`
+
+const rootExamples = `  pruner images
+  pruner images --keep-tag-revisions=5 --keep-younger-than=72h --confirm
+  pruner explain team-a/app:v1
+  pruner top images`
+
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "pruner",
 		Short:         "Remove old tag history and unused images",
-		Long:          "The pruner finds out which images nobody needs any more and removes them from the Image API.\nIt changes nothing unless it is told to with --confirm.",
+		Long:          rootText,
+		Example:       rootExamples,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
