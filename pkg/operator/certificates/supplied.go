@@ -83,7 +83,7 @@ func inspectSupplied(in Input, spec leafSpec, live *corev1.Secret, trusted []*x5
 		if spec.secret == APIServerSecretName {
 			out.problem(reason, "supplied Secret %s is not signed by what clients trust; put its issuer into key ca.crt of the Secret", spec.secret)
 		} else {
-			out.event(corev1.EventTypeWarning, reason, "supplied Secret %s has no ca.crt with its issuer: only clients that know the issuer otherwise trust it", spec.secret)
+			out.event(corev1.EventTypeWarning, reason, "supplied Secret %s has no ca.crt with its issuer: only clients that know the issuer otherwise trust it; add the key", spec.secret)
 		}
 	}
 	warnOfEnd(in, spec.secret, supplied.cert, out)
@@ -97,7 +97,7 @@ func warnOfEnd(in Input, name string, cert *x509.Certificate, out *Result) {
 	out.checkAt(cert.NotAfter.Add(-ahead), in.Now)
 	out.checkAt(cert.NotAfter, in.Now)
 	if !in.Now.Before(cert.NotAfter.Add(-ahead)) {
-		out.event(corev1.EventTypeWarning, "ServingCertificateExpiring", "supplied Secret %s is valid until %s and is not renewed by the operator",
+		out.event(corev1.EventTypeWarning, "ServingCertificateExpiring", "supplied Secret %s is valid until %s and is not renewed by the operator; replace its content before, or delete it to get a generated one",
 			name, cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 }

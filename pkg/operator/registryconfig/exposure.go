@@ -64,7 +64,7 @@ func (c *Controller) expose(ctx context.Context, p *pass, plan ingress.Plan) *ex
 	}
 	for _, host := range plan.Defaulted {
 		c.Events(corev1.EventTypeWarning, "IngressDomainDefaulted",
-			fmt.Sprintf("host %s lies below the domain of the cluster, because neither spec.ingress.domain nor INGRESS_DOMAIN is set", host))
+			fmt.Sprintf("host %s lies below the domain of the cluster, because neither spec.ingress.domain nor INGRESS_DOMAIN is set; set the domain that your ingress controller serves", host))
 	}
 	ingress.SortProblems(problems)
 	out := &exposure{hosts: ingress.Hosts(slices.DeleteFunc(slices.Clone(plan.Routes), func(route ingress.Route) bool {

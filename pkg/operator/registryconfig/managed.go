@@ -167,7 +167,7 @@ func checkSwitch(config *registryv1.Config, before string, plan storage.Plan) er
 	}
 	if config.Annotations[registryv1.StorageLockAnnotation] == "true" {
 		return fault.Permanentf(registryv1.ReasonStorageChangeBlocked,
-			"the storage may not change from %s to %s while Config cluster carries annotation %s", before, after, registryv1.StorageLockAnnotation)
+			"the storage may not change from %s to %s while Config cluster carries annotation %s; remove it, or undo the change of spec.storage", before, after, registryv1.StorageLockAnnotation)
 	}
 	return nil
 }
@@ -187,15 +187,15 @@ func (c *Controller) tellAboutStorage(config *registryv1.Config, plan storage.Pl
 	if change := before + " " + after; before != after && before != "" && c.memory.storageChange != change {
 		c.memory.storageChange = change
 		c.Events("Warning", "StorageBackendChanged", fmt.Sprintf(
-			"storage changed from %s to %s: images stored in the old place are no longer served, but metadata still lists them; nothing was deleted", before, after))
+			"storage changed from %s to %s: images stored in the old place are no longer served, but metadata still lists them; nothing was deleted, so copy them over or set the old storage again", before, after))
 		c.Metrics.storageChanged()
 	}
 	if before != after && plan.Effective.EmptyDir != nil {
-		c.Events("Warning", "EphemeralStorage", "images are kept in the Pod of the registry and are lost with it")
+		c.Events("Warning", "EphemeralStorage", "images are kept in the Pod of the registry and are lost with it; set spec.storage to a storage that lasts before anybody relies on them")
 	}
 	if plan.ReplicasReason == registryv1.ReplicasReasonSingleWriterVolume {
 		c.Events("Warning", "ReplicasLimited", fmt.Sprintf(
-			"spec.replicas is limited to 1, because PersistentVolumeClaim %s can be used by one node at a time", plan.Effective.PVC.Claim))
+			"spec.replicas is limited to 1, because PersistentVolumeClaim %s can be used by one node at a time; use a claim with ReadWriteMany or an object store for more", plan.Effective.PVC.Claim))
 	}
 }
 

@@ -105,7 +105,7 @@ func (c *Controller) giveUpCleaning(ctx context.Context, live *unstructured.Unst
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete %s: %w", apply.Describe(live), err)
 	}
-	c.Events("Warning", "NodeCleanupIncomplete", "these nodes did not report that the registry's CA and host entry are gone: "+named(nodes))
+	c.Events("Warning", "NodeCleanupIncomplete", "these nodes did not report that the registry's CA and host entry are gone: "+named(nodes)+"; what is left there harms nothing, and the next agent takes it over")
 	return nil
 }
 
