@@ -44,6 +44,7 @@ func run(ctx context.Context, o Options, setVerbosity func(int)) error {
 
 // RunWith runs the operator with a client configuration until ctx ends. It returns nil on an orderly end.
 func RunWith(ctx context.Context, o Options, config *rest.Config, setVerbosity func(int)) error {
+	spareMemory()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	config = rest.CopyConfig(config)

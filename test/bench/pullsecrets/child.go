@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/logging"
@@ -27,6 +30,9 @@ const childVariable = "PULLSECRETS_OPERATOR_KUBECONFIG"
 const (
 	verbosityVariable = "PULLSECRETS_OPERATOR_VERBOSITY"
 	metricsVariable   = "PULLSECRETS_OPERATOR_METRICS"
+	// hurryVariable takes the limit of requests away, profileVariable names the directory for profiles of memory.
+	hurryVariable   = "PULLSECRETS_OPERATOR_HURRY"
+	profileVariable = "PULLSECRETS_OPERATOR_PROFILE"
 )
 
 // child is the operator, as its binary would run it.
@@ -43,6 +49,12 @@ func child() int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if os.Getenv(hurryVariable) != "" {
+		config.RateLimiter = flowcontrol.NewFakeAlwaysRateLimiter()
+	}
+	if dir := os.Getenv(profileVariable); dir != "" {
+		go profiles(ctx, dir)
 	}
 	o := app.DefaultOptions()
 	o.MetricsAddress = cmp.Or(os.Getenv(metricsVariable), "127.0.0.1:0")
@@ -64,13 +76,24 @@ type operator struct {
 	log bytes.Buffer
 }
 
-func startOperator(kubeconfig string) (*operator, error) {
+// environment is what the operator's process is told by the options.
+func (o options) environment() (variables []string) {
+	if o.hurry {
+		variables = append(variables, hurryVariable+"=yes")
+	}
+	if o.profile != "" {
+		variables = append(variables, profileVariable+"="+o.profile)
+	}
+	return variables
+}
+
+func startOperator(kubeconfig string, environment ...string) (*operator, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	o := &operator{cmd: exec.Command(self)}
-	o.cmd.Env = append(os.Environ(), childVariable+"="+kubeconfig)
+	o.cmd.Env = append(append(os.Environ(), environment...), childVariable+"="+kubeconfig)
 	o.cmd.Stderr = &o.log
 	return o, o.cmd.Start()
 }
@@ -87,6 +110,18 @@ func (o *operator) stop() error {
 		return fmt.Errorf("operator: %w; end of its log:\n%s", err, text[max(0, len(text)-2000):])
 	}
 	return nil
+}
+
+// profile asks the process for a profile of its memory and waits until it is there.
+func (o *operator) profile(ctx context.Context, dir string) error {
+	if err := o.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, fmt.Sprintf("%d.heap", o.cmd.Process.Pid))
+	return poll(ctx, time.Minute, 100*time.Millisecond, func() (bool, error) {
+		_, err := os.Stat(file)
+		return err == nil, nil
+	})
 }
 
 // memory is the resident memory now, without pages of files, and the most there ever was with them.

@@ -28,6 +28,10 @@ type options struct {
 	rotate bool
 	// hosts lets the hosts change, which takes the spread of five minutes and what the rate allows.
 	hosts bool
+	// hurry fills without the limit of the client, which says nothing of the time that a fill takes.
+	hurry bool
+	// profile is the directory for profiles of the operator's memory; empty makes none.
+	profile string
 }
 
 func main() {
@@ -40,6 +44,8 @@ func main() {
 	flag.DurationVar(&o.rest, "rest", 2*time.Minute, "how long to watch the operator at rest, and after its restart")
 	flag.BoolVar(&o.hosts, "hosts", true, "change the hosts and measure how the change is spread")
 	flag.BoolVar(&o.rotate, "rotate", false, "replace the signing key and measure how the replacement is spread")
+	flag.BoolVar(&o.hurry, "hurry", false, "fill without the limit of the client, to measure what follows")
+	flag.StringVar(&o.profile, "profile", "", "directory for profiles of the operator's memory")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

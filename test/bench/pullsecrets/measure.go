@@ -50,7 +50,7 @@ func measure(ctx context.Context, o options, say say) (f *figures, err error) {
 		return nil, err
 	}
 	f = &figures{options: o}
-	process, err := startOperator(c.kubeconfig)
+	process, err := startOperator(c.kubeconfig, o.environment()...)
 	if err != nil {
 		return f, err
 	}
@@ -62,7 +62,7 @@ func measure(ctx context.Context, o options, say say) (f *figures, err error) {
 		return f, fmt.Errorf("rest: %w", err)
 	}
 	stopped := process.stop()
-	if process, err = startOperator(c.kubeconfig); err != nil || stopped != nil {
+	if process, err = startOperator(c.kubeconfig, o.environment()...); err != nil || stopped != nil {
 		return f, errors.Join(stopped, err)
 	}
 	if err := f.restarting(ctx, log, process, say); err != nil {
@@ -123,8 +123,8 @@ func (f *figures) resting(ctx context.Context, c *cluster, log *audit, process *
 		return err
 	}
 	f.busiestHour = (&audit{times: sorted(due)}).busiest(time.Hour)
-	f.memory, f.peak, err = process.memory()
-	say("at rest: %d writes", f.restWrites)
+	f.memory, f.peak, err = f.weigh(ctx, process)
+	say("at rest: %d writes, %d (%d) MiB", f.restWrites, f.memory/mebibyte, f.peak/mebibyte)
 	return err
 }
 
@@ -149,9 +149,18 @@ func (f *figures) restarting(ctx context.Context, log *audit, process *operator,
 	}
 	f.restartWrites = log.total()
 	var err error
-	f.restartMemory, f.restartPeak, err = process.memory()
-	say("after the restart: %d writes", f.restartWrites)
+	f.restartMemory, f.restartPeak, err = f.weigh(ctx, process)
+	say("after the restart: %d writes, %d (%d) MiB", f.restartWrites, f.restartMemory/mebibyte, f.restartPeak/mebibyte)
 	return err
+}
+
+// weigh reads the memory of the process, and then asks for a profile if one is wanted: it costs a collection.
+func (f *figures) weigh(ctx context.Context, process *operator) (memory, peak int64, err error) {
+	memory, peak, err = process.memory()
+	if err == nil && f.profile != "" {
+		err = process.profile(ctx, f.profile)
+	}
+	return memory, peak, err
 }
 
 func (f *figures) changingHosts(ctx context.Context, c *cluster, log *audit, say say) error {
