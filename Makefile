@@ -131,6 +131,12 @@ test-clients: up $(OUTPUT)/bin/gotestsum ## crane, skopeo, podman, oras, helm, c
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/clients.json -- -tags clients -count=1 -parallel 2 -timeout 30m ./test/clients
 
+.PHONY: test-runtimes
+test-runtimes: images devcluster-binaries $(OUTPUT)/bin/gotestsum ## containerd 1.6, 1.7 and 2, docker, podman and skopeo read what the node agent writes; programs for arm64 run
+	@hack/runtimes.sh
+	@mkdir -p $(RESULTS)
+	@$(TEST) --jsonfile $(RESULTS)/runtimes.json -- -tags runtimes -count=1 -timeout 20m ./test/runtimes
+
 .PHONY: test-upgrade
 test-upgrade: up $(OUTPUT)/bin/gotestsum ## from the release before this one, and both mixed; needs the history: UPGRADE='-mixed 10m'
 	@mkdir -p $(RESULTS)
@@ -172,7 +178,7 @@ bench-pullsecrets: devcluster-binaries ## managed pull secrets of 10,000 Service
 	@$(GO) run ./test/bench/pullsecrets $(BENCH)
 
 .PHONY: bench-pruner
-bench-pruner: ## what planning a prune costs on clusters of up to 200,000 images: make bench-pruner BENCH='-images 10000'
+bench-pruner: devcluster-binaries ## what a prune costs with up to 200,000 images: make bench-pruner BENCH='-real -images 10000,30000'
 	@$(GO) run ./test/bench/pruner $(BENCH)
 
 .PHONY: clean

@@ -32,16 +32,24 @@ type pair struct{ cert, key []byte }
 // kind, and returns the files and the PEM of that CA, as an APIService's caBundle wants it.
 func (cp *ControlPlane) ServingCert(tb testing.TB, names ...string) (certFile, keyFile string, caBundle []byte) {
 	tb.Helper()
-	issued, err := cp.servingCA.issue(pkix.Name{CommonName: names[0]}, x509.ExtKeyUsageServerAuth, names...)
+	certFile, keyFile, caBundle, err := cp.ServingCertIn(tb.TempDir(), names...)
 	if err != nil {
-		tb.Fatalf("serving certificate for %v: %v", names, err)
+		tb.Fatal(err)
 	}
-	dir := tb.TempDir()
-	certFile, keyFile = dir+"/tls.crt", dir+"/tls.key"
-	if err := issued.write(certFile, keyFile); err != nil {
-		tb.Fatalf("serving certificate for %v: %v", names, err)
+	return certFile, keyFile, caBundle
+}
+
+// ServingCertIn is ServingCert for programs that are no tests: the files are written into a folder.
+func (cp *ControlPlane) ServingCertIn(dir string, names ...string) (certFile, keyFile string, caBundle []byte, err error) {
+	issued, err := cp.servingCA.issue(pkix.Name{CommonName: names[0]}, x509.ExtKeyUsageServerAuth, names...)
+	if err == nil {
+		certFile, keyFile = dir+"/tls.crt", dir+"/tls.key"
+		err = issued.write(certFile, keyFile)
 	}
-	return certFile, keyFile, cp.servingCA.pem
+	if err != nil {
+		return "", "", nil, fmt.Errorf("serving certificate for %v: %w", names, err)
+	}
+	return certFile, keyFile, cp.servingCA.pem, nil
 }
 
 func (cp *ControlPlane) writePKI() error {

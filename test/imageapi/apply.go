@@ -2,7 +2,9 @@ package imageapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -21,13 +23,20 @@ import (
 // Apply applies one manifest of an operand with server-side apply, as the operator does.
 func Apply(t testing.TB, config *rest.Config, operand, file string) {
 	t.Helper()
+	if err := Install(t.Context(), config, operand, file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Install is Apply for programs that are no tests.
+func Install(ctx context.Context, config *rest.Config, operand, file string) error {
 	data, err := manifests.Operand(operand, file)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	groups, err := restmapper.GetAPIGroupResources(discovery.NewDiscoveryClientForConfigOrDie(config))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	mapper := restmapper.NewDiscoveryRESTMapper(groups)
 	client := dynamic.NewForConfigOrDie(config)
@@ -35,24 +44,24 @@ func Apply(t testing.TB, config *rest.Config, operand, file string) {
 	for {
 		object := &unstructured.Unstructured{}
 		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
-			return
+			return nil
 		} else if err != nil {
-			t.Fatalf("%s/%s: %v", operand, file, err)
+			return fmt.Errorf("%s/%s: %w", operand, file, err)
 		}
 		if len(object.Object) == 0 {
 			continue
 		}
 		mapping, err := mapper.RESTMapping(object.GroupVersionKind().GroupKind(), object.GroupVersionKind().Version)
 		if err != nil {
-			t.Fatalf("%s/%s: %v", operand, file, err)
+			return fmt.Errorf("%s/%s: %w", operand, file, err)
 		}
 		var resource dynamic.ResourceInterface = client.Resource(mapping.Resource)
 		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 			resource = client.Resource(mapping.Resource).Namespace(object.GetNamespace())
 		}
-		_, err = resource.Apply(t.Context(), object.GetName(), object, metav1.ApplyOptions{FieldManager: "test", Force: true})
+		_, err = resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "test", Force: true})
 		if err != nil {
-			t.Fatalf("%s/%s: %s %s: %v", operand, file, object.GetKind(), object.GetName(), err)
+			return fmt.Errorf("%s/%s: %s %s: %w", operand, file, object.GetKind(), object.GetName(), err)
 		}
 	}
 }

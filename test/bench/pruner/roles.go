@@ -19,9 +19,12 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"image.alauda.io/registry/pkg/pruner/app"
 	"image.alauda.io/registry/test/bench/pruner/fakeapi"
 	"image.alauda.io/registry/test/bench/pruner/generate"
+	"image.alauda.io/registry/test/bench/pruner/processes"
 )
 
 const (
@@ -52,7 +55,8 @@ func serve(ctx context.Context, args []string) int {
 			return
 		}
 		requests, size := api.Requests()
-		_ = json.NewEncoder(w).Encode(load{requests, size}) // who left does not read it
+		_, _, cpu, _ := processes.Stat(os.Getpid())              // of this very process
+		_ = json.NewEncoder(w).Encode(load{requests, size, cpu}) // who left does not read it
 	})}
 	fmt.Println(listener.Addr())
 	go func() {
@@ -70,6 +74,7 @@ func serve(ctx context.Context, args []string) int {
 type load struct {
 	Requests map[string]int
 	Bytes    int64
+	CPU      time.Duration
 }
 
 // prune is the program `pruner`, which leaves how much memory it had at most.
@@ -92,8 +97,9 @@ func prune(ctx context.Context, args []string) int {
 		}
 	}
 	status, err := os.ReadFile("/proc/self/status")
-	if err == nil {
-		err = os.WriteFile(os.Getenv(peakVariable), status, 0o600)
+	transfer, ioErr := os.ReadFile("/proc/self/io")
+	if err = errors.Join(err, ioErr); err == nil {
+		err = os.WriteFile(os.Getenv(peakVariable), append(status, transfer...), 0o600)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -105,11 +111,16 @@ func prune(ctx context.Context, args []string) int {
 type result struct {
 	images, streams, pods int
 	took, cpu             time.Duration
+	// served is the processor time of the servers.
+	served time.Duration
 	// peak is in KiB.
 	peak     int
 	requests int
-	bytes    int64
-	summary  string
+	// bytes of answers; read is everything that the pruner's process read.
+	bytes, read int64
+	summary     string
+	// changes are the requests that delete or write.
+	changes int
 }
 
 // measure plans once on a cluster of a size.
@@ -131,31 +142,50 @@ func measure(ctx context.Context, images int, profiles string) (r result, err er
 	if profiles != "" {
 		profiles = filepath.Join(profiles, strconv.Itoa(images))
 	}
-	if err := r.plan(ctx, "http://"+address, directory, profiles); err != nil {
+	kubeconfig := filepath.Join(directory, "kubeconfig")
+	if err := writeKubeconfig(kubeconfig, &rest.Config{Host: "http://" + address, DisableCompression: true}); err != nil {
 		return r, err
 	}
-	answer, err := http.Get("http://" + address + "/bench")
+	before, err := loadOf(address)
 	if err != nil {
 		return r, err
 	}
-	defer answer.Body.Close()
-	var asked load
-	if err := json.NewDecoder(answer.Body).Decode(&asked); err != nil {
+	if err := r.run(ctx, directory, profiles, "--kubeconfig="+kubeconfig); err != nil {
 		return r, err
 	}
-	for _, count := range asked.Requests {
+	after, err := loadOf(address)
+	if err != nil {
+		return r, err
+	}
+	for _, count := range after.Requests {
 		r.requests += count
 	}
-	r.bytes = asked.Bytes
+	r.bytes, r.served = after.Bytes, after.CPU-before.CPU
 	return r, nil
 }
 
+// loadOf asks the server of a generated cluster.
+func loadOf(address string) (asked load, err error) {
+	answer, err := http.Get("http://" + address + "/bench")
+	if err != nil {
+		return asked, err
+	}
+	defer answer.Body.Close()
+	return asked, json.NewDecoder(answer.Body).Decode(&asked)
+}
+
+// startServer starts the server of a generated cluster.
 func startServer(ctx context.Context, images int) (address string, end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
 	}
-	command := exec.CommandContext(ctx, self, serveRole, strconv.Itoa(images))
+	return start(ctx, self, serveRole, strconv.Itoa(images))
+}
+
+// start starts a program and returns the first line that it prints.
+func start(ctx context.Context, program string, args ...string) (line string, end func(), err error) {
+	command := exec.CommandContext(ctx, program, args...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.Stderr = os.Stderr
 	output, err := command.StdoutPipe()
@@ -169,22 +199,22 @@ func startServer(ctx context.Context, images int) (address string, end func(), e
 		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 		_ = command.Wait()                          // ended by a signal is no failure here
 	}
-	line, err := bufio.NewReader(output).ReadString('\n')
+	line, err = bufio.NewReader(output).ReadString('\n')
 	if err != nil {
 		end()
-		return "", nil, fmt.Errorf("the server gave no address: %w", err)
+		return "", nil, fmt.Errorf("%s does not say where it is: %w", filepath.Base(program), err)
 	}
 	return strings.TrimSpace(line), end, nil
 }
 
-// plan runs the pruner as a process of its own.
-func (r *result) plan(ctx context.Context, server, directory, profile string) error {
+// run runs the pruner as a process of its own.
+func (r *result) run(ctx context.Context, directory, profile string, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	peak := filepath.Join(directory, "peak")
-	command := exec.CommandContext(ctx, self, pruneRole, "images", "--server="+server, "--kubeconfig="+os.DevNull)
+	command := exec.CommandContext(ctx, self, append([]string{pruneRole, "images"}, args...)...)
 	command.Env = append(os.Environ(), peakVariable+"="+peak, profileVariable+"="+profile)
 	var output, problems bytes.Buffer
 	command.Stdout, command.Stderr = &output, &problems
@@ -195,15 +225,11 @@ func (r *result) plan(ctx context.Context, server, directory, profile string) er
 	r.took = time.Since(begin)
 	r.cpu = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
 	lines := strings.Split(strings.TrimSpace(output.String()), "\n")
-	r.summary = strings.TrimPrefix(lines[len(lines)-1], "Summary: would delete ")
+	r.summary = strings.TrimPrefix(lines[len(lines)-1], "Summary: ")
 	status, err := os.ReadFile(peak)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmHWM:" {
-			r.peak, err = strconv.Atoi(fields[1])
-		}
-	}
-	return err
+	r.peak, r.read = int(processes.Figure(string(status), "VmHWM:")), processes.Figure(string(status), "rchar:")
+	return nil
 }

@@ -22,8 +22,8 @@ const (
 	labelsPerImage = 12
 	envPerImage    = 18
 
-	// namespaces over which the streams of a large cluster are spread.
-	namespaces = 50
+	// Namespaces over which the streams of a large cluster are spread.
+	Namespaces = 50
 )
 
 // The places of a stream's images. Each third stream has an index with two children, each third an index
@@ -63,7 +63,10 @@ func (l large) digest(stream, slot int) string {
 	return Digest(fmt.Sprint("image ", stream*ImagesPerStream+slot))
 }
 
-func (l large) namespace(stream int) string { return fmt.Sprintf("team-%02d", stream%namespaces) }
+// Namespace is the name of a namespace of a large cluster.
+func Namespace(number int) string { return fmt.Sprintf("team-%02d", number%Namespaces) }
+
+func (l large) namespace(stream int) string { return Namespace(stream) }
 
 func (l large) name(stream int) string { return fmt.Sprintf("app-%06d", stream) }
 
