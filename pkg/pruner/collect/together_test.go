@@ -66,7 +66,7 @@ func TestCollectorsTogether(t *testing.T) {
 				for n := range 4 {
 					group.Go(func() {
 						time.Sleep(time.Duration(n) * apart)
-						c := Collector{Settings: Settings{Confirm: true, MinAge: 2 * time.Hour, MaxDeletePercent: 50, Wait: 6 * time.Hour}, Registry: l, Clock: clock.RealClock{}}
+						c := Collector{Settings: Settings{Confirm: true, MinAge: 2 * time.Hour, MaxDeletePercent: 50, Wait: 48 * time.Hour}, Registry: l, Clock: clock.RealClock{}}
 						if report, err := c.Run(t.Context()); err != nil || report.DryRun {
 							t.Errorf("collections of %s, clients %s apart: client %d ended with %+v, %v", takes, apart, n, report, err)
 						}

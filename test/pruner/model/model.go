@@ -263,7 +263,15 @@ func (m *Model) size(digest string) int64 {
 	}
 	if len(image.DockerImageManifests) == 0 {
 		d, _ := describe(image)
-		return d.Size
+		layers := map[string]int64{}
+		for _, layer := range image.DockerImageLayers {
+			layers[layer.Name] = max(layer.LayerSize, 0)
+		}
+		sum := int64(0)
+		for _, size := range layers {
+			sum += size
+		}
+		return max(d.Size, sum) // as when it was pushed
 	}
 	largest := int64(0)
 	for _, child := range image.DockerImageManifests {
