@@ -280,11 +280,7 @@ func uninstalled(t *testing.T, cluster *installed.Cluster, documented *page) {
 	if out := cluster.Shell(t, "kubectl -n "+project+" get storedimagestreams.storage.image.alauda.io -o name"); out == "" {
 		t.Error("the records of the streams are gone")
 	}
-	after, err := cluster.Traces()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("at the end:\n%s", strings.Join(after, "\n"))
+	leaves(t, cluster, append([]string{`APIService /v1\.storage\.image\.alauda\.io|Operator /cluster-image-registry-operator\.image-registry-system`}, records[:2]...)...)
 }
 
 // leaves waits until nothing of the product is there but what the patterns name, and that is. What is too much
