@@ -96,6 +96,9 @@ func TestWithoutAuthenticationItIsAPlainRegistry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if answer.Header.Get("X-Registry-Supports-Signatures") != "" {
+			t.Errorf("GET %s promises signatures, which nobody keeps", path)
+		}
 		return answer.StatusCode, strings.TrimSpace(string(body))
 	}
 	expect := func(path string, status int, text string) {

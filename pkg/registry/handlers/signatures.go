@@ -13,6 +13,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
+// ServesSignatures tells whether there is an image API that keeps signatures.
+func (h *Handlers) ServesSignatures() bool { return h.Signatures != nil }
+
 // signatures reads the signatures of an image of the stream, or adds one.
 func (h *Handlers) signatures(req *request) error {
 	name, image := req.route.Name, req.route.Digest

@@ -124,7 +124,9 @@ func (s *Server) serve(w *response, r *http.Request, record *handlers.Record) (g
 	}
 	if isAPI(r.URL.Path) {
 		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-		w.Header().Set("X-Registry-Supports-Signatures", "1")
+		if s.handlers.ServesSignatures() { // clients that see this ask for them, and end when nobody answers
+			w.Header().Set("X-Registry-Supports-Signatures", "1")
+		}
 	}
 	err := s.handlers.Handle(w, r, record)
 	if err == nil {
