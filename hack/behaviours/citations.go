@@ -32,7 +32,7 @@ var specOfDirectory = map[string]string{
 
 // onRequest names the directories whose tests `make test` leaves out, because they need clients from
 // outside of the project or the history of the repository, and the target that runs them.
-var onRequest = map[string]string{"test/clients": "make test-clients", "test/upgrade": "make test-upgrade", "test/olm": "make test-olm"}
+var onRequest = map[string]string{"test/clients": "make test-clients", "test/upgrade": "make test-upgrade", "test/olm": "make test-olm", "test/runtimes": "make test-runtimes"}
 
 // testID is a test function: the import path of its package and its name.
 type testID struct {
