@@ -1,12 +1,15 @@
 package controlplane
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Authority is one more certificate authority, for tests that rotate certificates.
@@ -69,10 +72,46 @@ func (cp *ControlPlane) Suspend(tb testing.TB, program string) (resume func()) {
 		if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			tb.Fatalf("suspend %s: %v", program, err)
 		}
+		awaitStopped(tb, p)
 		resume = func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) } // fails only when it has ended
 		tb.Cleanup(resume)
 		return resume
 	}
 	tb.Fatalf("%s does not run", program)
 	return nil
+}
+
+// awaitStopped waits until a process does nothing any more: a signal returns before all its threads have stopped, and
+// those go on answering for a moment.
+func awaitStopped(tb testing.TB, p *process) {
+	tb.Helper()
+	for deadline := time.Now().Add(stopTimeout); ; time.Sleep(time.Millisecond) {
+		running, err := runningThreads(p.cmd.Process.Pid)
+		if err == nil && running == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("suspend %s: %d threads still run: %v", p.name, running, err)
+		}
+	}
+}
+
+// runningThreads counts the threads of a process that are not stopped.
+func runningThreads(pid int) (int, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	running := 0
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			return 0, err // the thread has just ended
+		}
+		// The state follows the name, which is in parentheses and may hold anything.
+		if _, state, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')'):], []byte(" ")); !bytes.HasPrefix(state, []byte("T")) {
+			running++
+		}
+	}
+	return running, nil
 }
