@@ -35,6 +35,8 @@ const (
 	// coalesced: who takes an Image up that was stamped less than a minute ago does not stamp it again, so
 	// what is younger must not look old while clients work.
 	coalesced = 65 * time.Second
+	// settles: of so many rounds one lets the pruner finish in the quiet.
+	settles = 6
 	// latestKill bounds when a run is killed; never is longer than any run takes.
 	latestKill, never = time.Second, time.Hour
 	// prunerProcess makes the test binary the pruner, with the arguments that it holds as JSON.
@@ -57,7 +59,9 @@ func TestPrunerProcess(t *testing.T) {
 }
 
 // Behaviour 64: one round, and more of the same on request. Clients push, push again, copy, move and delete
-// tags and roll workloads out while pruners run, some of them two at once, some killed at a random point.
+// tags and roll workloads out while pruners run, some of them two at once, some killed at a random point. They
+// come back to images that are about to go: by tag, from Pods and custom objects, in an index, by a mounted layer,
+// by a layer whose upload takes its time.
 // After each round every image that a stream lists, and every image that a workload named when a run began,
 // can be pulled with all its bytes, and no Image misses a blob. A run in the quiet then finishes what the
 // others left, a second one finds nothing, and a collection leaves nothing in the storage that it would take
@@ -80,6 +84,9 @@ func TestRandomLife(t *testing.T) {
 	}
 	if n := &l.tally; n.pushed.Load() == 0 || n.runs.Load() == 0 || n.kills.Load() == 0 || n.pulled.Load() == 0 || n.deleted.Load() == 0 || n.blobs.Load() == 0 {
 		t.Errorf("after %d rounds something was not tried", l.rounds)
+	}
+	if n := &l.tally; *liveFor >= 2*time.Minute && min(n.old.Load(), n.retagged.Load(), n.using.Load(), n.indexed.Load(), n.mounted.Load(), n.slow.Load()) == 0 {
+		t.Errorf("after %d rounds images were not taken up in all ways", l.rounds)
 	}
 }
 
@@ -115,8 +122,15 @@ func (l *life) round(t *testing.T, random *rand.Rand) {
 	}
 	group.Wait()
 	l.checkAll(t)
+	// What is left over grows old meanwhile, and the clients of a later round take it up while runs delete it.
+	used := l.used(t)
+	if l.rounds > 0 && random.IntN(settles) > 0 {
+		l.later(t, "")
+		return
+	}
 	l.settle(t, random)
 	l.checkAll(t)
+	l.checkUsed(t, used)
 }
 
 // prune runs the pruner while others work, and kills it after some time unless it has ended by itself. What

@@ -55,28 +55,36 @@ type life struct {
 	// known are images that were pushed once; they are pushed again at any time. layers are shared by some.
 	known  []partial.WithRawManifest
 	layers []v1.Layer
+	// images are those of known, and the children of its indexes, by digest.
+	images map[string]v1.Image
 }
 
 // tally counts what happened, so that a test which tried nothing cannot pass.
 type tally struct {
 	pushed, again, retried, copied, moved, rolled, runs, kills, deleted, revisions, blobs, pulled, images atomic.Int64
+	// What became of old images: how many were taken up while some run would delete them, and in which way.
+	old, retagged, using, indexed, mounted, slow atomic.Int64
 }
 
 func (t *tally) String() string {
 	return fmt.Sprintf("%d images pushed and %d pushed again (%d times at the second try or later), %d tags copied, %d tags deleted, %d rollouts; "+
+		"%d images taken up that were about to go, %d of these and others tagged again, %d used by Pods and custom objects, %d put into an index, "+
+		"%d with a mounted layer, %d with a layer that was uploaded slowly; "+
 		"%d runs of the pruner, %d of them killed, took %d revisions, %d images and %d blobs; %d images were pulled whole, %d are left",
 		t.pushed.Load(), t.again.Load(), t.retried.Load(), t.copied.Load(), t.moved.Load(), t.rolled.Load(),
+		t.old.Load(), t.retagged.Load(), t.using.Load(), t.indexed.Load(), t.mounted.Load(), t.slow.Load(),
 		t.runs.Load(), t.kills.Load(), t.revisions.Load(), t.deleted.Load(), t.blobs.Load(), t.pulled.Load(), t.images.Load())
 }
 
 func newLife(t *testing.T) *life {
 	t.Helper()
-	l := &life{storehouse: startStorehouse(t), seed: *liveSeed}
+	l := &life{storehouse: startStorehouse(t), seed: *liveSeed, images: map[string]v1.Image{}}
 	if l.seed == 0 {
 		l.seed = uint64(time.Now().UnixNano())
 	}
 	l.namespace = l.storehouse.namespace(t)
 	l.cleanUp(t, l.namespace)
+	l.define(t, cloneSets, "CloneSet", ofRollouts)
 	user := "pruner-" + strings.ToLower(t.Name())
 	l.as(t, role) // binds the user to the role
 	l.kubeconfig = l.calendar.proxy(t, l.environment, l.CP.RestConfigFor(user))
@@ -136,7 +144,9 @@ func (l *life) stream(random *rand.Rand) string { return fmt.Sprint("app", rando
 // step is one thing that a client does.
 func (l *life) step(t *testing.T, random *rand.Rand) {
 	stream, tag := l.stream(random), liveTags[random.IntN(len(liveTags))]
-	switch n := random.IntN(100); {
+	switch n := random.IntN(130); {
+	case n >= 100:
+		l.takeUp(t, random, stream, tag)
 	case n < 30:
 		l.push(t, stream, tag, l.newImage(t, random, nil), &l.tally.pushed)
 	case n < 40:
@@ -228,8 +238,8 @@ func (l *life) push(t *testing.T, stream, reference string, object partial.WithR
 	count.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if count == &l.tally.pushed {
-		l.known = append(l.known, object)
+	if count != &l.tally.again {
+		l.remember(object)
 	}
 }
 
