@@ -251,7 +251,7 @@ func editHosts(t *testing.T, node string, pod *corev1.Pod) {
 		fmt.Fprintf(&want, "198.18.255.1 edited-%d.example.com\n", i)
 	}
 	mapped("the block at last")
-	hosts := onNode(t, node, "cat /etc/hosts")
+	hosts := onNode(t, node, "cat /etc/hosts; echo end") // so that the last line keeps its newline
 	var got strings.Builder
 	for line := range strings.Lines(hosts) {
 		if strings.Contains(line, "edited-") {
