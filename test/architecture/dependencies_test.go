@@ -40,6 +40,7 @@ var directDependencies = []string{
 	"golang.org/x/sync",
 	"golang.org/x/sys",
 	"golang.org/x/time",
+	"google.golang.org/grpc", // test/runtimes alone: asks container runtimes to pull as the kubelet does
 	"image.alauda.io/api",
 	"image.alauda.io/client-go",
 	"k8s.io/api",
@@ -48,6 +49,7 @@ var directDependencies = []string{
 	"k8s.io/apiserver",
 	"k8s.io/client-go",
 	"k8s.io/component-base",
+	"k8s.io/cri-api", // test/runtimes alone: what the kubelet says to container runtimes
 	"k8s.io/klog/v2",
 	"k8s.io/kube-aggregator",
 	"k8s.io/kube-openapi",

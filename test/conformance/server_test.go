@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+
 	"image.alauda.io/registry/pkg/registry/auth"
 	"image.alauda.io/registry/pkg/registry/auth/authtest"
 
@@ -24,7 +26,7 @@ func objectMeta(namespace, name string) metav1.ObjectMeta {
 
 // Behaviours 1, 2 and 4.
 func TestRoutes(t *testing.T) {
-	e := start(t)
+	e := startWith(t, inmemory.New(), withSignatures)
 	for _, path := range []string{"/v2", "/v2/"} {
 		answer := e.get(path).want(200).header("Docker-Distribution-Api-Version", "registry/2.0").header("X-Registry-Supports-Signatures", "1")
 		if string(answer.body) != "{}" {
