@@ -85,6 +85,8 @@ func (m *Model) root(object runtime.Object) {
 		}
 		if json.Unmarshal(o.Data.Raw, &data) == nil && data.Spec.Template != nil {
 			m.podSpec(o.ObjectMeta, data.Spec.Template.Annotations, data.Spec.Template.Spec)
+		} else {
+			m.triggers(o.ObjectMeta, resolves(o.Annotations))
 		}
 	case *batchv1.Job:
 		m.podSpec(o.ObjectMeta, o.Spec.Template.Annotations, o.Spec.Template.Spec)
@@ -98,7 +100,7 @@ func (m *Model) root(object runtime.Object) {
 
 // podSpec reads the four places of images, and the triggers of the object around them.
 func (m *Model) podSpec(meta metav1.ObjectMeta, template map[string]string, spec corev1.PodSpec) {
-	resolve := meta.Annotations[imagev1.ResolveNamesAnnotation] == "*" || template[imagev1.ResolveNamesAnnotation] == "*"
+	resolve := resolves(meta.Annotations) || resolves(template)
 	for _, container := range spec.InitContainers {
 		m.text(meta.Namespace, resolve, container.Image)
 	}
@@ -113,10 +115,22 @@ func (m *Model) podSpec(meta metav1.ObjectMeta, template map[string]string, spec
 			m.text(meta.Namespace, resolve, volume.Image.Reference)
 		}
 	}
+	m.triggers(meta, resolve)
+}
+
+// resolves tells whether annotations lead every name to the streams of the namespace.
+func resolves(annotations map[string]string) bool {
+	return annotations[imagev1.ResolveNamesAnnotation] == "*"
+}
+
+// triggers reads what an object wants to follow.
+func (m *Model) triggers(meta metav1.ObjectMeta, resolve bool) {
 	var triggers []struct{ From corev1.ObjectReference }
 	if text := meta.Annotations[imagev1.TriggersAnnotation]; text != "" && json.Unmarshal([]byte(text), &triggers) == nil {
 		for _, trigger := range triggers {
-			if trigger.From.Kind == imagev1.KindImageStreamTag {
+			if trigger.From.Kind == imagev1.KindDockerImage {
+				m.text(meta.Namespace, resolve, trigger.From.Name)
+			} else {
 				m.from(meta.Namespace, "", &trigger.From)
 			}
 		}
