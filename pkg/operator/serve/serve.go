@@ -30,6 +30,11 @@ const (
 	metricsPath   = "/metrics"
 	shutdownTime  = 5 * time.Second
 	headerTimeout = 10 * time.Second
+	// readTimeout covers a body that nobody asked for, writeTimeout the two reviews and the answer.
+	readTimeout  = 20 * time.Second
+	writeTimeout = time.Minute
+	// maxHeader has room for a token of any cluster.
+	maxHeader     = 32 << 10
 	reviewTimeout = 10 * time.Second
 	cacheTTL      = 10 * time.Second
 )
@@ -108,13 +113,21 @@ func Metrics(guard Guard, metrics http.Handler) http.Handler {
 // Certificate returns the present pair, or an error while there is none.
 type Certificate func() (*tls.Certificate, error)
 
+// newServer gives nobody a connection for longer than an honest scrape takes, whatever he sends or does not read.
+func newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+	}
+}
+
 // Listen serves until ctx ends. Without a certificate it speaks plain HTTP.
 func Listen(ctx context.Context, address string, handler http.Handler, certificate Certificate) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", address, err)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: 2 * time.Minute}
+	server := newServer(handler)
 	if certificate != nil {
 		listener = tls.NewListener(listener, &tls.Config{
 			MinVersion: tls.VersionTLS12,

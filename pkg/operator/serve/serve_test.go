@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -65,5 +66,32 @@ func TestReadyFollowsTheCaches(t *testing.T) {
 	}
 	if filled = true; code("/readyz") != http.StatusOK {
 		t.Error("not ready although the caches are filled")
+	}
+}
+
+// Who is not let in costs neither memory nor a connection for good.
+func TestNobodyHoldsTheServerUp(t *testing.T) {
+	guarded := newServer(Health(func() bool { return true }))
+	if guarded.ReadTimeout <= 0 || guarded.WriteTimeout <= 0 || guarded.ReadHeaderTimeout <= 0 || guarded.IdleTimeout <= 0 {
+		t.Errorf("a connection may last for ever: %+v", guarded)
+	}
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = guarded
+	server.Start()
+	defer server.Close()
+	for size, want := range map[int]int{8 << 10: http.StatusOK, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+strings.Repeat("x", size))
+		answer, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("a header of %d bytes: %d, want %d", size, answer.StatusCode, want)
+		}
 	}
 }
