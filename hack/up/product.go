@@ -99,12 +99,18 @@ func (p *product) install(ctx context.Context) error {
 	return hinted(err, "kubectl -n %s describe pods -l app.kubernetes.io/name=cluster-image-registry-operator", namespace)
 }
 
-// restart rolls what ran before the installation, because its image changed under the same name.
+// restart rolls what ran before the installation, because its image changed under the same name, and waits for it:
+// until the new operator has looked, Config says what was true before.
 func (p *product) restart(ctx context.Context, workloads []string) error {
 	p.out.step("new images: restarting what runs already")
 	for _, name := range workloads {
 		if _, err := p.kubectl(ctx, "-n", namespace, "rollout", "restart", name); err != nil {
 			return err
+		}
+	}
+	for _, name := range workloads {
+		if _, err := p.kubectl(ctx, "-n", namespace, "rollout", "status", name, fmt.Sprintf("--timeout=%s", p.timeout)); err != nil {
+			return hinted(err, "kubectl -n %s get pods,events", namespace)
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 const (
@@ -64,7 +65,7 @@ func (s *sample) run(ctx context.Context) error {
 	if _, err := p.kubectlWithInput(ctx, []byte(sampleObjects), "apply", "-f", "-"); err != nil {
 		return err
 	}
-	if err := s.push(ctx); err != nil {
+	if err := s.pushed(ctx); err != nil {
 		return hinted(err, "kubectl -n %s logs deployment/image-registry -c registry", namespace)
 	}
 	p.out.step("sample: run Pod demo/hello from %s/%s", internalHost, sampleImage)
@@ -72,6 +73,20 @@ func (s *sample) run(ctx context.Context) error {
 		return hinted(err, "kubectl -n demo describe pod hello")
 	}
 	return nil
+}
+
+// pushed repeats the push while nobody answers: what an operator of another version rolls is away for seconds.
+func (s *sample) pushed(ctx context.Context) error {
+	var refused error
+	err := s.product.poll(ctx, "the push", func(ctx context.Context) (bool, string, error) {
+		err := s.push(ctx)
+		if answer := (*transport.Error)(nil); errors.As(err, &answer) && answer.StatusCode < http.StatusInternalServerError {
+			refused = err
+			return true, "", nil
+		}
+		return err == nil, "", err
+	})
+	return errors.Join(refused, err)
 }
 
 func (s *sample) push(ctx context.Context) error {
