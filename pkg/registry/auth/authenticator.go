@@ -150,11 +150,9 @@ func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, 
 	// Whatever else the answer depends on is written in the token itself.
 	sum := sha256.Sum256([]byte(token))
 	key := string(sum[:])
-	for _, known := range []*cache[TokenResult]{a.cache, a.failures} {
-		if result, ok := known.get(key); ok {
-			a.observeCache(ResultHit)
-			return result, nil
-		}
+	if result, ok := known(key, a.cache, a.failures); ok {
+		a.observeCache(ResultHit)
+		return result, nil
 	}
 	a.observeCache(ResultMiss)
 	if !isToken(token) {
@@ -165,10 +163,23 @@ func (a *Authenticator) review(ctx context.Context, token string) (TokenResult, 
 	if isJWT && a.options.Audience != "" && parsed.has(a.options.Audience) {
 		audiences = []string{a.options.Audience}
 	}
-	result, err := shared(ctx, &a.flight, a.gate, key, func(ctx context.Context) (TokenResult, error) {
+	return shared(ctx, &a.flight, a.gate, key, func(ctx context.Context) (TokenResult, error) {
+		if result, ok := known(key, a.cache, a.failures); ok { // the same question ended since the look above
+			return result, nil
+		}
 		return a.ask(ctx, token, parsed, audiences, key)
 	})
-	return result, err
+}
+
+// known looks for an answer in caches.
+func known[V any](key string, caches ...*cache[V]) (V, bool) {
+	for _, kept := range caches {
+		if answer, ok := kept.get(key); ok {
+			return answer, true
+		}
+	}
+	var none V
+	return none, false
 }
 
 // ask makes the review and keeps its result, but never longer than the token lives.

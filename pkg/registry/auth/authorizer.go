@@ -35,14 +35,15 @@ func NewAuthorizer(reviewer Reviewer, options Options) (*Authorizer, error) {
 // Authorize decides one access. An error means that there was no answer.
 func (a *Authorizer) Authorize(ctx context.Context, identity Identity, attributes Attributes) (Decision, error) {
 	key := identity.key() + attributes.key()
-	for _, known := range []*cache[Decision]{a.cache, a.denials} {
-		if decision, ok := known.get(key); ok {
-			a.observeCache(ResultHit)
-			return decision, nil
-		}
+	if decision, ok := known(key, a.cache, a.denials); ok {
+		a.observeCache(ResultHit)
+		return decision, nil
 	}
 	a.observeCache(ResultMiss)
 	return shared(ctx, &a.flight, a.gate, key, func(ctx context.Context) (Decision, error) {
+		if decision, ok := known(key, a.cache, a.denials); ok { // the same question ended since the look above
+			return decision, nil
+		}
 		start := a.options.Now()
 		decision, err := a.reviewer.ReviewAccess(ctx, identity, attributes)
 		if err != nil {
