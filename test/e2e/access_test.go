@@ -54,7 +54,7 @@ func TestPullNeedsPermission(t *testing.T) {
 		t.Errorf("pull without permission: got %d %s, want 403", status, text)
 	}
 	shared.grant(t, namespace, "system:image-puller", "reader", other)
-	out := shared.shell(t, fmt.Sprintf("kubectl auth can-i get imagestreams/layers.image.alauda.io -n %s --as=system:serviceaccount:%s:reader", namespace, other))
+	out := shared.shell(t, fmt.Sprintf("kubectl auth can-i get imagestreams.image.alauda.io --subresource=layers -n %s --as=system:serviceaccount:%s:reader", namespace, other))
 	if out != "yes" {
 		t.Errorf("the documented check answers %q after the documented RoleBinding", out)
 	}
