@@ -311,7 +311,7 @@ func TestAnAgentThatIsKilledOverAndOver(t *testing.T) {
 	shared.shell(t, patch+`{"name":"`+name+`"}}}'`)
 	pid, environment := agentProcess(t, node)
 	volume := filepath.Join("/proc", strconv.Itoa(pid), "root", "var/run/configmaps/certificates") // as the Pod sees it
-	signal(t, pid, syscall.SIGSTOP) // only those that are killed write
+	signal(t, pid, syscall.SIGSTOP)                                                                // only those that are killed write
 	defer syscall.Kill(pid, syscall.SIGCONT)
 	other, _, err := selfsigned.Issue(1)
 	if err != nil {
