@@ -310,8 +310,8 @@ func TestAnAgentThatIsKilledOverAndOver(t *testing.T) {
 	})
 	shared.shell(t, patch+`{"name":"`+name+`"}}}'`)
 	pid, environment := agentProcess(t, node)
-	volume := filepath.Join("/proc", strconv.Itoa(pid), "root", "var/run/configmaps/certificates") // as the Pod sees it
-	signal(t, pid, syscall.SIGSTOP)                                                                // only those that are killed write
+	volume := filepath.Join("/proc", strconv.Itoa(pid), "root", "var/run/configmaps/certificates")
+	signal(t, pid, syscall.SIGSTOP) // only those that are killed write
 	defer syscall.Kill(pid, syscall.SIGCONT)
 	other, _, err := selfsigned.Issue(1)
 	if err != nil {
