@@ -104,12 +104,8 @@ func (e *Executor) usedSince(digest string, relations *graph.Graph) (references.
 			continue
 		}
 		seen[next] = true
-		image := e.Planner.Snapshot.Images[next]
-		image.Digest = next // also of one that the snapshot does not know
-		for _, name := range image.Names() {
-			if source, used := e.Planner.Snapshot.Uses.AnyDigestUser(name); used {
-				return source, true
-			}
+		if source, _, used := e.Planner.Snapshot.AnyUser(next); used {
+			return source, true
 		}
 		queue = append(append(queue, relations.Parents(next)...), relations.Subject(next))
 	}

@@ -92,11 +92,9 @@ func (p *Planner) imageKept(image snapshot.Image) string {
 
 // imageRules are the rules that keep an Image which no stream lists.
 func (p *Planner) imageRules(image snapshot.Image, next each) bool {
-	for _, name := range image.Names() {
-		if source, used := p.Snapshot.Uses.AnyDigestUser(name); used &&
-			!next(Verdict{Rule: RuleDigestUsed, Keep: true, User: source, Digest: name}) {
-			return false
-		}
+	if source, name, used := p.Snapshot.AnyUser(image.Digest); used &&
+		!next(Verdict{Rule: RuleDigestUsed, Keep: true, User: source, Digest: name}) {
+		return false
 	}
 	taken := image.Created
 	if image.LastReferenced.After(taken) {

@@ -225,7 +225,7 @@ func (p *Planner) signature(stream references.Stream, tag *snapshot.Tag, i int, 
 		return i > 0 || next(Verdict{Rule: RuleSubjectKept, Keep: true, Digest: subject})
 	}
 	// What runs by its digest may be started again where only signed images may be.
-	if source, used := p.Snapshot.Uses.AnyDigestUser(subject); used {
+	if source, _, used := p.Snapshot.AnyUser(subject); used {
 		return i > 0 || next(Verdict{Rule: RuleSubjectUsed, Keep: true, User: source, Digest: subject})
 	}
 	// An index that is newer than the snapshot may contain the subject.
@@ -296,14 +296,12 @@ func (p *Planner) digestUser(stream references.Stream, digest string) (reference
 			continue
 		}
 		seen[next] = true
-		image := p.Snapshot.Images[next]
-		image.Digest = next // also of one that the snapshot does not know
-		for _, name := range image.Names() {
+		for _, name := range p.Snapshot.Names(next) {
 			if source, used := p.Snapshot.Uses.DigestUser(stream, name); used {
 				return source, true, name
 			}
 		}
-		queue = append(queue, image.Children...)
+		queue = append(queue, p.Snapshot.Images[next].Children...)
 	}
 	return references.Source{}, false, ""
 }

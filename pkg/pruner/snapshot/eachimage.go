@@ -17,7 +17,10 @@ const imagePage = 500
 // EachImage shows visit every Image of the cluster, without keeping any. restart is called before the list begins
 // again.
 func EachImage(ctx context.Context, client imageclient.Interface, clock clock.Clock, restart func(), visit func(*imagev1.Image)) error {
-	pages := pager{clock: clock, chunkSize: imagePage}
+	return eachImage(ctx, pager{clock: clock, chunkSize: imagePage}, client, restart, visit)
+}
+
+func eachImage(ctx context.Context, pages pager, client imageclient.Interface, restart func(), visit func(*imagev1.Image)) error {
 	return pages.each(ctx, "images", of(client.ImageV1().Images().List), restart, func(object runtime.Object) error {
 		image, ok := object.(*imagev1.Image)
 		if !ok {

@@ -34,14 +34,6 @@ type Image struct {
 	Config string
 }
 
-// Names are the digests under which users may know the image.
-func (i Image) Names() []string {
-	if i.Config == "" || i.Config == i.Digest {
-		return []string{i.Digest}
-	}
-	return []string{i.Digest, i.Config}
-}
-
 // Revision is one entry of the history of a tag, newest first.
 type Revision struct {
 	Digest  string

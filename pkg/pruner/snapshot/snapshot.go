@@ -87,6 +87,25 @@ type Snapshot struct {
 	feeds []*feed
 }
 
+// Names are the digests under which users may know an image, also one of which there is no Image here.
+func (s *Snapshot) Names(digest string) []string {
+	config := s.Images[digest].Config
+	if config == "" || config == digest {
+		return []string{digest}
+	}
+	return []string{digest, config}
+}
+
+// AnyUser returns who uses an image, in whatever stream, and under which of its names.
+func (s *Snapshot) AnyUser(digest string) (user references.Source, name string, used bool) {
+	for _, name := range s.Names(digest) {
+		if user, used := s.Uses.AnyDigestUser(name); used {
+			return user, name, true
+		}
+	}
+	return references.Source{}, "", false
+}
+
 // Take reads everything.
 func (s Source) Take(ctx context.Context) (*Snapshot, error) {
 	snap := &Snapshot{Images: map[string]Image{}, Roots: map[string]int{}}
@@ -156,17 +175,10 @@ func (s Source) readImages(ctx context.Context, pages pager, snap *Snapshot) err
 		_, _, err := pages.whole(ctx, "images", records(s.ImageLists, keep), func() { clear(snap.Images) })
 		return err
 	}
-	return pages.each(ctx, "images", of(s.Image.ImageV1().Images().List),
-		func() { clear(snap.Images); s.seeImage(nil) },
-		func(object runtime.Object) error {
-			image, ok := object.(*imagev1.Image)
-			if !ok {
-				return fmt.Errorf("unexpected %T", object)
-			}
-			keep(ImageOf(image))
-			s.seeImage(image)
-			return nil
-		})
+	return eachImage(ctx, pages, s.Image, func() { clear(snap.Images); s.seeImage(nil) }, func(image *imagev1.Image) {
+		keep(ImageOf(image))
+		s.seeImage(image)
+	})
 }
 
 func (s Source) seeImage(image *imagev1.Image) {

@@ -161,7 +161,7 @@ func (rows *Images) parents(digest string) (named []string, more int) {
 func (rows *Images) usage(digest string) []string {
 	uses := rows.planner.Snapshot.Uses
 	var origins []references.Origin
-	for _, name := range rows.planner.Snapshot.Images[digest].Names() {
+	for _, name := range rows.planner.Snapshot.Names(digest) {
 		origins = append(origins, uses.AnyDigestOrigins(name)...)
 	}
 	for _, place := range rows.places[digest] {
