@@ -299,3 +299,30 @@ func TestReferrersOfAMissingSubjectInUseStay(t *testing.T) {
 		}
 	}
 }
+
+// A signature stays while its subject runs, under whichever name the node knows that, although no tag names it.
+func TestSignaturesOfWhatRunsStay(t *testing.T) {
+	for name, test := range map[string]struct {
+		uses string
+		want string
+	}{
+		"nobody":                         {"h.x/other/app:v1", "sig/0"},
+		"by its digest":                  {"h.x/ns/app@" + id("a"), ""},
+		"by that of its configuration":   {id("9"), ""},
+		"by the configuration of others": {id("8"), "sig/0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.image("a", func(i *snapshot.Image) { i.Config = id("9") })
+			f.image("b", func(i *snapshot.Image) { i.Config = id("7") })
+			f.uses(t, test.uses)
+			signature := "sha256-" + id("a")[7:] + ".sig"
+			removed := f.removed(snapshot.Stream{Namespace: "ns", Name: "app", Tags: []snapshot.Tag{
+				{Name: signature, Revisions: []snapshot.Revision{{Digest: id("b"), Created: now.Add(-old)}}},
+			}})
+			if got := strings.ReplaceAll(removed, signature, "sig"); got != test.want {
+				t.Errorf("removed %q, want %q", got, test.want)
+			}
+		})
+	}
+}
