@@ -366,10 +366,10 @@ func TestPushesDuringCollectionsStayPullable(t *testing.T) {
 			}
 		}
 		s.age(t)
-		s.collect(`{"dryRun":false}`)
+		report := s.collect(`{"dryRun":false}`)
 		for _, raw := range lost {
 			if s.stored(t, raw) {
-				t.Fatalf("round %d: garbage is left", round)
+				t.Fatalf("round %d: garbage is left: %+v", round, report)
 			}
 		}
 	}

@@ -188,10 +188,7 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 	if err := ctx.Err(); err != nil {
 		return Deletion{}, false, also(err, d.withdraw(ctx))
 	}
-	removed, err := d.removeData(ctx)
-	if removed {
-		result = Deletion{Outcome: Deleted, FreedBytes: data.Size}
-	}
+	result, err = d.removeData(ctx, data.Size)
 	return result, false, err
 }
 
@@ -275,21 +272,33 @@ func (d *deleter) look(ctx context.Context, announced time.Time) (Reason, Info, 
 	return "", data, nil
 }
 
-// removeData takes the bytes and their markers, the announcement last, and tells whether
-// the bytes are gone. Nothing that was begun is left half done because a client went away.
-func (d *deleter) removeData(ctx context.Context) (bool, error) {
+// removeData takes the bytes and their markers, the announcement last. Nothing that was begun
+// is left half done because a client went away. Bytes that a push put in their place at this
+// moment stay.
+func (d *deleter) removeData(ctx context.Context, size int64) (Deletion, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTimeout)
 	defer cancel()
 	if d.store.options.OnDelete != nil {
 		d.store.options.OnDelete(d.digest)
 	}
-	if err := d.store.remove(ctx, blobDirectory(d.digest)); err != nil {
-		return false, d.write(err)
+	err := d.store.remove(ctx, blobDirectory(d.digest))
+	if isWrittenAgain(err) {
+		if _, err = d.store.Stat(ctx, d.digest); err == nil {
+			result, _, err := refused(ReasonYoung, d.withdraw(ctx))
+			return result, err
+		}
+		if errors.Is(err, ErrNotFound) {
+			err = nil
+		}
 	}
+	if err != nil {
+		return Deletion{}, d.write(err)
+	}
+	removed := Deletion{Outcome: Deleted, FreedBytes: size}
 	if err := d.store.remove(ctx, markerPath(touchedMarker, d.digest)); err != nil {
-		return true, d.write(err)
+		return removed, d.write(err)
 	}
-	return true, d.withdraw(ctx)
+	return removed, d.withdraw(ctx)
 }
 
 // withdraw removes the announcement if it is still this deleter's: that of another must

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +163,44 @@ func TestFailedRemovalStaysAnnounced(t *testing.T) {
 	}
 	if !f.exists(t, blobPath(d)) || !f.exists(t, markerPath(deletingMarker, d)) {
 		t.Error("the bytes or the announcement are gone")
+	}
+}
+
+// A file system cannot remove a directory into which something was put meanwhile: bytes of a
+// push stay, and where it is only what a reader still holds, the bytes are gone. Neither may
+// still happen later, so nothing stays announced.
+func TestRemovalOfADirectoryThatIsInUse(t *testing.T) {
+	for name, test := range map[string]struct {
+		gone bool
+		want Deletion
+	}{
+		"pushed again": {false, Deletion{Outcome: Refused, Reason: ReasonYoung}},
+		"being read":   {true, Deletion{Outcome: Deleted, FreedBytes: 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			d := f.upload(t, app, "layer")
+			f.past(t, blobPath(d), old)
+			inner := f.driver
+			f.hook(func(operation, path string) error {
+				if operation != "delete" || path != blobDirectory(d) {
+					return nil
+				}
+				if test.gone {
+					if err := inner.Delete(t.Context(), blobPath(d)); err != nil {
+						return err
+					}
+				}
+				return driver.Error{DriverName: "filesystem", Detail: &os.PathError{Op: "unlinkat", Path: path, Err: syscall.ENOTEMPTY}}
+			})
+			test.want.Digest = d
+			if got, err := f.DeleteBlob(t.Context(), d, time.Hour); err != nil || got != test.want {
+				t.Errorf("%+v, %v", got, err)
+			}
+			if f.exists(t, markerPath(deletingMarker, d)) {
+				t.Error("the announcement stays")
+			}
+		})
 	}
 }
 

@@ -185,17 +185,23 @@ func (s *Store) get(ctx context.Context, path string) ([]byte, error) {
 	return raw, nil
 }
 
+// putAttempts is how often a small file is written when somebody comes in between.
+const putAttempts = 5
+
 // put writes a small file. Object stores can refuse one of several writes at the same time;
-// as all of them write the same, the second attempt finds nobody or is no worse.
+// as all of them write the same, the next attempt finds nobody or is no worse. On a file
+// system a removal can take the directory away between its creation and the file's.
 func (s *Store) put(ctx context.Context, path string, content []byte) error {
-	err := s.driver.PutContent(ctx, path, content)
-	if err != nil && isConflict(err) {
-		err = s.driver.PutContent(ctx, path, content)
+	var err error
+	for range putAttempts {
+		if err = s.driver.PutContent(ctx, path, content); err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !isConflict(err) && !isVanished(err) {
+			break
+		}
 	}
-	if err != nil {
-		return &Error{"write " + path, err}
-	}
-	return nil
+	return &Error{"write " + path, err}
 }
 
 // remove deletes a path with everything below; what is not there is fine.
@@ -206,6 +212,10 @@ func (s *Store) remove(ctx context.Context, path string) error {
 	return nil
 }
 
+// isWrittenAgain tells that a file system has emptied a directory and could not remove it,
+// because somebody wrote into it in that moment, or, over NFS, still reads what was in it.
+func isWrittenAgain(err error) bool { return errors.Is(Cause(err), syscall.ENOTEMPTY) }
+
 func isNotFound(err error) bool {
 	var notFound driver.PathNotFoundError
 	return errors.As(err, &notFound)
@@ -214,5 +224,6 @@ func isNotFound(err error) bool {
 // isVanished tells as well that a directory went while it was read. It says nothing about what is stored:
 // whoever meets it has to look again.
 func isVanished(err error) bool {
-	return isNotFound(err) || errors.Is(Cause(err), fs.ErrNotExist)
+	cause := Cause(err)
+	return isNotFound(err) || isNotFound(cause) || errors.Is(cause, fs.ErrNotExist)
 }

@@ -143,7 +143,9 @@ func (u *Unlinking) RemoveRepository(ctx context.Context) error {
 }
 
 // remove removes something unless pushes may have begun to take this removal for dead.
-// Nothing that was begun is left half done because somebody went away.
+// Nothing that was begun is left half done because somebody went away. A directory in which a
+// push writes meanwhile is refused for good: nothing of that may still happen later, so the
+// announcement need not outlast it.
 func (u *Unlinking) remove(ctx context.Context, do func(context.Context) error) error {
 	if time.Now().UnixNano()-u.renewed.Load() >= int64(unlinkingLost) {
 		return &WriteError{&Error{"unlink in " + u.name.String(), errors.New("the storage took no sign of life, a push may rely on links")}}
@@ -152,14 +154,15 @@ func (u *Unlinking) remove(ctx context.Context, do func(context.Context) error) 
 	defer cancel()
 	err := do(ctx)
 	var write *WriteError
-	u.failed = u.failed || errors.As(err, &write)
+	u.failed = u.failed || errors.As(err, &write) && !isWrittenAgain(err)
 	return err
 }
 
-// removePath returns a *WriteError when it fails.
+// removePath returns a *WriteError when it fails. A link that a push writes again at this
+// moment is no failure: the old one went, and what there is now is of the push.
 func (u *Unlinking) removePath(ctx context.Context, path string) error {
 	return u.remove(ctx, func(ctx context.Context) error {
-		if err := u.store.remove(ctx, path); err != nil {
+		if err := u.store.remove(ctx, path); err != nil && !isWrittenAgain(err) {
 			return &WriteError{err}
 		}
 		return nil

@@ -13,6 +13,7 @@ import (
 
 	"image.alauda.io/registry/pkg/registry/route"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/opencontainers/go-digest"
 )
@@ -241,5 +242,51 @@ func TestUploadWhileItsLinkIsRemoved(t *testing.T) {
 	}
 	if len(heard) != 1 || heard[0] != app {
 		t.Errorf("heard %v", heard)
+	}
+}
+
+// On a file system a push can write a link while its directory is being removed. Neither of
+// them fails, and no announcement holds up the pushes that come later.
+func TestLinksWrittenWhileTheirDirectoriesAreRemoved(t *testing.T) {
+	s := newStore(t, filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 100}), Options{})
+	manifest := digest.FromString("a manifest")
+	done := make(chan error, 1)
+	go func() {
+		for range 300 {
+			err := s.Unlink(t.Context(), app, func(u *Unlinking) error {
+				for range 20 {
+					_, err := u.LinkAge(t.Context(), Revisions, manifest)
+					if err == nil {
+						err = u.RemoveLink(t.Context(), Revisions, manifest)
+					}
+					if err != nil && !errors.Is(err, ErrNotFound) {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	pushes := 0
+	for removing := true; removing; pushes++ {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("removal: %v", err)
+			}
+			removing = false
+		default:
+		}
+		if err := s.putLinks(t.Context(), app, []NewLink{{Set: Revisions, Digest: manifest, Canonical: manifest}}); err != nil {
+			t.Fatalf("push %d: %v", pushes, err)
+		}
+	}
+	if left, err := s.list(t.Context(), unlinkingMarkers); err != nil || len(left) > 0 {
+		t.Errorf("announcements that stay: %v, %v", left, err)
 	}
 }
