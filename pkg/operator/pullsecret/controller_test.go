@@ -21,6 +21,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/keyed"
 )
 
 // fixture runs the controller on a fake cluster whose caches are filled by hand, so that every read of a
@@ -243,6 +244,41 @@ func TestForeignSecretIsUntouchedAndReportedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectVerbs(t, f.sync(t), "get secrets")
+}
+
+// A foreign Secret that goes between the refused creation and the look at it leaves no event: nobody would ask again.
+func TestANameThatBecomesFreeMeanwhileIsTriedAgain(t *testing.T) {
+	f := newFixture(t, account())
+	taken := true
+	f.client.PrependReactor("create", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if !taken {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewAlreadyExists(corev1.Resource("secrets"), "app-registry-pull")
+	})
+	f.refresh(t)
+	_, err := f.Sync(t.Context(), appKey)
+	if verdict := keyed.Classify(err); verdict != keyed.Again {
+		t.Fatalf("verdict %d about %v, want another attempt", verdict, err)
+	}
+	taken = false
+	expectVerbs(t, f.sync(t), "create secrets", "create serviceaccounts/token", "patch secrets", "patch serviceaccounts")
+}
+
+// What was said of a name that was taken is over when the operator has it.
+func TestAConflictOfNamesEnds(t *testing.T) {
+	f := newFixture(t, account(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-registry-pull", UID: "x"}})
+	f.sync(t)
+	if !f.memory.conflicting(appKey) {
+		t.Fatal("no conflict")
+	}
+	if err := f.client.CoreV1().Secrets("team").Delete(t.Context(), "app-registry-pull", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expectVerbs(t, f.sync(t), "create secrets", "create serviceaccounts/token", "patch secrets", "patch serviceaccounts")
+	if f.memory.conflicting(appKey) {
+		t.Error("the name still counts as taken: nobody would be told who keeps changing the Secret")
+	}
 }
 
 // Behaviour 68.

@@ -298,3 +298,55 @@ func TestOnlyWhatCountsOfANamespaceIsLookedAt(t *testing.T) {
 		}
 	}
 }
+
+// A namespace that had no room and is refused for another reason since is a failure of the registry again, from then on.
+func TestARoomThatWasMadeHidesNoOtherFailure(t *testing.T) {
+	f := newFixture(t, account())
+	refusal := error(apierrors.NewForbidden(corev1.Resource("secrets"), "x", errors.New("exceeded quota: few, requested: secrets=1, used: secrets=3, limited: secrets=3")))
+	f.refuse("create", "secrets", "", func() error { return refusal })
+	attempt := func() {
+		f.refresh(t)
+		_, err := f.Sync(t.Context(), appKey)
+		f.loop.Observe(appKey, err)
+	}
+	degraded := func(when string, want bool) {
+		t.Helper()
+		if s, err := f.Summary(); err != nil || s.Degraded != want || s.Failing != 1 {
+			t.Errorf("%s: summary %+v, error %v, want degraded: %t", when, s, err, want)
+		}
+	}
+	attempt()
+	f.clock.Step(2 * failingTolerance)
+	degraded("without room", false)
+	refusal = apierrors.NewInternalError(errors.New("the webhook does not answer"))
+	attempt()
+	degraded("refused a moment ago", false)
+	f.clock.Step(failingTolerance)
+	degraded("refused for long", true)
+}
+
+// Who lays out Secrets under the managed name that cannot be mended, in the operator's own name, makes it delete them
+// at the pace of a repair.
+func TestSecretsThatCannotBeMendedAreDeletedAtAPace(t *testing.T) {
+	f := newFixture(t, account())
+	deletions := 0
+	for range 300 {
+		forged := newSecret(accountFrom(account()))
+		forged.UID, forged.Type = "forged", corev1.SecretTypeOpaque
+		if _, err := f.client.CoreV1().Secrets("team").Create(t.Context(), forged, metav1.CreateOptions{FieldManager: fieldManager}); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+		for _, verb := range f.sync(t) {
+			if verb == "delete secrets" {
+				deletions++
+			}
+		}
+		f.clock.Step(time.Second)
+	}
+	if deletions == 0 || deletions > 10 {
+		t.Errorf("%d deletions in five minutes", deletions)
+	}
+	if !slices.Equal(f.events, []string{"DriftConflict"}) {
+		t.Errorf("events %q", f.events)
+	}
+}

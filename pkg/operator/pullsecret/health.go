@@ -51,7 +51,7 @@ func (c *Controller) Summary() (Summary, error) {
 		}
 		since, fails := failing[keyOf(account)]
 		summary.count(in, fails, fails && !crowded[keyOf(account)] && now.Sub(since) >= failingTolerance)
-		if _, contested := c.memory.nextMend(keyOf(account), now); !contested && expired(in, now) {
+		if !c.memory.contested(keyOf(account), now) && expired(in, now) {
 			summary.Expired++
 			summary.name(account)
 		}

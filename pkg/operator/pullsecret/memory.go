@@ -21,6 +21,8 @@ type memory struct {
 	injections map[types.NamespacedName][]time.Time
 	// mended are the times at which a token was written.
 	mended map[types.NamespacedName][]time.Time
+	// discarded are those at which Secrets were deleted that could not be mended, or were too many.
+	discarded map[types.NamespacedName][]time.Time
 	// written is the version in which a token was written last.
 	written   map[types.NamespacedName]string
 	drifted   map[types.NamespacedName]time.Time
@@ -37,6 +39,7 @@ func newMemory() memory {
 		Mutex:      &sync.Mutex{},
 		injections: map[types.NamespacedName][]time.Time{},
 		mended:     map[types.NamespacedName][]time.Time{},
+		discarded:  map[types.NamespacedName][]time.Time{},
 		written:    map[types.NamespacedName]string{},
 		drifted:    map[types.NamespacedName]time.Time{},
 		conflicts:  map[types.NamespacedName]types.UID{},
@@ -51,6 +54,7 @@ func (m memory) forget(key types.NamespacedName) {
 	defer m.Unlock()
 	delete(m.injections, key)
 	delete(m.mended, key)
+	delete(m.discarded, key)
 	delete(m.written, key)
 	delete(m.drifted, key)
 	delete(m.conflicts, key)
@@ -63,7 +67,7 @@ func (m memory) forget(key types.NamespacedName) {
 func (m memory) tidy(key types.NamespacedName, now time.Time) {
 	m.Lock()
 	defer m.Unlock()
-	for _, writes := range []map[types.NamespacedName][]time.Time{m.injections, m.mended} {
+	for _, writes := range []map[types.NamespacedName][]time.Time{m.injections, m.mended, m.discarded} {
 		if recentInjections(writes[key], now) == nil {
 			delete(writes, key)
 		}
@@ -91,30 +95,23 @@ func (m memory) settled(key types.NamespacedName) (since time.Time, waited bool)
 	return since, waited
 }
 
-func (m memory) nextInjection(key types.NamespacedName, now time.Time) (time.Time, bool) {
+// next is when one more of the writes is allowed, by the rule of nextInjection, and whether there were too many.
+func (m memory) next(writes map[types.NamespacedName][]time.Time, key types.NamespacedName, now time.Time) (at time.Time, drifting bool) {
 	m.Lock()
 	defer m.Unlock()
-	return nextInjection(m.injections[key], now)
+	return nextInjection(writes[key], now)
 }
 
-func (m memory) injected(key types.NamespacedName, now time.Time) {
+func (m memory) note(writes map[types.NamespacedName][]time.Time, key types.NamespacedName, now time.Time) {
 	m.Lock()
 	defer m.Unlock()
-	m.injections[key] = append(recentInjections(m.injections[key], now), now)
+	writes[key] = append(recentInjections(writes[key], now), now)
 }
 
-// nextMend is when a token may be written again, by the rule of nextInjection.
-func (m memory) nextMend(key types.NamespacedName, now time.Time) (time.Time, bool) {
-	m.Lock()
-	defer m.Unlock()
-	at, drifting := nextInjection(m.mended[key], now)
-	return at, drifting && at.After(now)
-}
-
-func (m memory) noteMended(key types.NamespacedName, now time.Time) {
-	m.Lock()
-	defer m.Unlock()
-	m.mended[key] = append(recentInjections(m.mended[key], now), now)
+// contested tells whether tokens were written so often that the next one has to wait.
+func (m memory) contested(key types.NamespacedName, now time.Time) bool {
+	at, drifting := m.next(m.mended, key, now)
+	return drifting && at.After(now)
 }
 
 // behind tells whether the cached Secret is older than what was written a moment ago: to decide about it would cost
@@ -158,6 +155,13 @@ func (m memory) conflict(key types.NamespacedName, uid types.UID) bool {
 	return true
 }
 
+// resolved takes back that the name of the Secret is taken.
+func (m memory) resolved(key types.NamespacedName) {
+	m.Lock()
+	defer m.Unlock()
+	delete(m.conflicts, key)
+}
+
 // conflicting tells whether the name of the Secret was found to be taken.
 func (m memory) conflicting(key types.NamespacedName) bool {
 	m.Lock()
@@ -166,21 +170,24 @@ func (m memory) conflicting(key types.NamespacedName) bool {
 	return taken
 }
 
-// result remembers since when a key fails. Conflicts are not failures.
+// result remembers since when a key fails. Conflicts are not failures. A namespace that had no room and refuses for
+// another reason fails since then.
 func (m memory) result(key types.NamespacedName, now time.Time, err error) {
 	m.Lock()
 	defer m.Unlock()
-	verdict := keyed.Classify(err)
-	if verdict == keyed.Done {
+	switch keyed.Classify(err) {
+	case keyed.Done:
 		delete(m.failing, key)
 		delete(m.crowded, key)
-		return
-	}
-	if overQuota(err) {
-		m.crowded[key] = true
-	}
-	if _, known := m.failing[key]; !known && verdict == keyed.Later {
-		m.failing[key] = now
+	case keyed.Later:
+		crowded := overQuota(err)
+		if _, known := m.failing[key]; !known || m.crowded[key] && !crowded {
+			m.failing[key] = now
+		}
+		delete(m.crowded, key)
+		if crowded {
+			m.crowded[key] = true
+		}
 	}
 }
 

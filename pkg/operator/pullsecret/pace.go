@@ -13,14 +13,19 @@ import (
 )
 
 // paced is how long a Secret is to be left as it is. Every change and every deletion by others would cost two or
-// three requests of the controller: one namespace must not use up what all of them share.
+// three requests of the controller: one namespace must not use up what all of them share. Deletions have a pace of
+// their own, because a ServiceAccount that is made anew needs one of each.
 func (c *Controller) paced(in Input, plan Plan) time.Duration {
 	if !plan.Delete && !plan.Create && plan.Refresh == "" {
 		return 0
 	}
+	writes := c.memory.mended
+	if plan.Delete {
+		writes = c.memory.discarded
+	}
 	key := keyOf(in.Account)
-	at, drifting := c.memory.nextMend(key, in.Now)
-	if !drifting {
+	at, drifting := c.memory.next(writes, key, in.Now)
+	if !drifting || !at.After(in.Now) {
 		return 0
 	}
 	if !c.memory.conflicting(key) && c.memory.drift(key, in.Now) {
