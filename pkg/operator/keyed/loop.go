@@ -1,10 +1,10 @@
-// Package keyed runs the controllers whose work has many keys: one queue, several workers, one verdict about
-// what follows an error.
+// Package keyed runs the controllers: a queue, its workers, and one verdict about what follows an error.
 //
 // In: a rate limited queue, the caches to wait for, and a function that brings one key to what is wanted and
-// says when to look again. Out: calls of that function, never two at a time for one key. What vanished or is
-// vanishing is done, a conflict is tried again at once and then more and more slowly, and an API server that
-// names a delay gets it; everything else backs off as the queue says.
+// says when to look again. Out: calls of that function, never two at a time for one key. A conflict is tried
+// again at once and then more and more slowly, and an API server that names a delay gets it; everything else
+// backs off as the queue says. Loop is for controllers with many keys, where what vanished or is vanishing is
+// done; Single is for those with one, which insist.
 //
 // It decides nothing about objects and writes nothing. It logs errors, so they must hold no secret.
 package keyed
@@ -90,10 +90,15 @@ type Options[K comparable] struct {
 	Longest time.Duration
 	// Observe hears the outcome of each sync; optional.
 	Observe func(K, error)
+	// Classify sorts the outcome of a sync; it defaults to the function of that name.
+	Classify func(error) Verdict
 }
 
 // New prepares a loop.
 func New[K comparable](o Options[K]) *Loop[K] {
+	if o.Classify == nil {
+		o.Classify = Classify
+	}
 	return &Loop[K]{Options: o, conflicts: workqueue.NewTypedItemExponentialFailureRateLimiter[K](conflictDelay, longestConflict)}
 }
 
@@ -127,7 +132,7 @@ func (l *Loop[K]) ProcessOne(ctx context.Context) bool {
 	if l.Observe != nil {
 		l.Observe(key, err)
 	}
-	switch Classify(err) {
+	switch l.Classify(err) {
 	case Done:
 		l.Queue.Forget(key)
 		l.conflicts.Forget(key)

@@ -13,20 +13,18 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
+	"image.alauda.io/registry/pkg/operator/keyed"
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
 const (
 	controllerName = "monitoring"
 	syncTimeout    = 30 * time.Second
-	minBackoff     = time.Second
-	maxBackoff     = 5 * time.Minute
 	// pause is the shortest time between two corrections of one object: whoever keeps changing it has no part
 	// in the health of the registry and must not make the operator write all the time.
 	pause = 30 * time.Second
@@ -57,9 +55,8 @@ func (o Options) Validate() error {
 // Controller keeps the monitoring objects.
 type Controller struct {
 	Options
+	*keyed.Single
 	watches *watches
-	queue   workqueue.TypedRateLimitingInterface[string]
-	synced  []cache.InformerSynced
 	// written is when each object was written last; only the worker uses it.
 	written map[string]time.Time
 }
@@ -72,10 +69,8 @@ func New(o Options) (*Controller, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	c := &Controller{Options: o, written: map[string]time.Time{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock})}
+	c := &Controller{Options: o, written: map[string]time.Time{}}
+	c.Single = keyed.NewSingle(controllerName, o.Clock, c.Sync)
 	var err error
 	if c.watches, err = newWatches(o.Dynamic, o.Settings.Namespace, c.Enqueue); err != nil {
 		return nil, err
@@ -92,7 +87,8 @@ func New(o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("monitoring: watch Config: %w", err)
 	}
-	c.synced = append(c.watches.synced(), registration.HasSynced, o.Applier.Cache.HasSynced)
+	c.Await(c.watches.synced()...)
+	c.Await(registration.HasSynced, o.Applier.Cache.HasSynced)
 	err = o.Applier.Cache.OnEvent(func(object *unstructured.Unstructured, _ bool) {
 		if object.GetKind() == "ConfigMap" && object.GetName() == render.DashboardConfigMap {
 			c.Enqueue()
@@ -104,12 +100,6 @@ func New(o Options) (*Controller, error) {
 	return c, nil
 }
 
-// Enqueue asks for a sync soon.
-func (c *Controller) Enqueue() { c.queue.Add(controllerName) }
-
-// EnqueueAfter asks for a sync after some time.
-func (c *Controller) EnqueueAfter(after time.Duration) { c.queue.AddAfter(controllerName, after) }
-
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) {
 	defer utilruntime.HandleCrashWithContext(ctx)
@@ -117,35 +107,7 @@ func (c *Controller) Run(ctx context.Context) {
 	defer group.Wait()
 	c.watches.run(ctx, &group)
 	defer c.watches.closeAll()
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	group.Go(func() {
-		<-ctx.Done()
-		c.queue.ShutDown()
-	})
-	c.Enqueue()
-	for c.processOne(ctx) {
-	}
-}
-
-func (c *Controller) processOne(ctx context.Context) bool {
-	key, shutdown := c.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer c.queue.Done(key)
-	again, err := c.Sync(ctx)
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
-		c.queue.AddRateLimited(key)
-		return true
-	}
-	c.queue.Forget(key)
-	if again > 0 {
-		c.queue.AddAfter(key, again)
-	}
-	return true
+	c.Single.Run(ctx)
 }
 
 // Sync brings all objects to what the state of Config wants. It returns when to look again, zero for never.
