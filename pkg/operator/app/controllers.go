@@ -219,7 +219,7 @@ func (c *controllers) run(ctx context.Context) {
 		c.pruner.Run,
 		c.monitoring.Run,
 		c.streamTags.Run,
-		func(ctx context.Context) { c.certificates.Run(ctx, 1) },
+		c.certificates.Run,
 		func(ctx context.Context) { c.pullSecrets.Run(ctx, pullWorkers) },
 		func(ctx context.Context) { c.namespacePull.Run(ctx, pullWorkers) },
 		c.pullAdmission.Run,

@@ -9,18 +9,15 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	networkinglisters "k8s.io/client-go/listers/networking/v1"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	imageregistryv1 "image.alauda.io/api/imageregistry/v1"
+	"image.alauda.io/registry/pkg/operator/keyed"
 )
 
 const (
@@ -28,8 +25,6 @@ const (
 	configName     = imageregistryv1.SingletonName
 	// syncTimeout bounds one sync, so that a hanging API server cannot hold the worker.
 	syncTimeout = 30 * time.Second
-	minBackoff  = time.Second
-	maxBackoff  = 5 * time.Minute
 )
 
 // Options are what the controller works with. Every field without a note is required.
@@ -91,12 +86,11 @@ type Status struct {
 // Controller keeps the certificates as Decide wants them.
 type Controller struct {
 	Options
+	*keyed.Single
 	secrets    corelisters.SecretNamespaceLister
 	services   corelisters.ServiceNamespaceLister
 	configMaps corelisters.ConfigMapNamespaceLister
 	ingresses  networkinglisters.IngressNamespaceLister
-	synced     []cache.InformerSynced
-	queue      workqueue.TypedRateLimitingInterface[string]
 
 	mu     sync.Mutex
 	status Status
@@ -119,10 +113,8 @@ func New(o Options) (*Controller, error) {
 		configMaps: core.ConfigMaps().Lister().ConfigMaps(o.Namespace),
 		ingresses:  ingresses.Lister().Ingresses(o.Namespace),
 		told:       map[Event]time.Time{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
 	}
+	c.Single = keyed.NewSingle(controllerName, o.Clock, c.Sync)
 	watched := []struct {
 		informer cache.SharedIndexInformer
 		names    []string
@@ -138,7 +130,7 @@ func New(o Options) (*Controller, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificates: watch: %w", err)
 		}
-		c.synced = append(c.synced, registration.HasSynced)
+		c.Await(registration.HasSynced)
 	}
 	return c, nil
 }
@@ -163,52 +155,11 @@ func (c *Controller) handler(names []string) cache.ResourceEventHandler {
 	}
 }
 
-// Enqueue asks for a sync soon.
-func (c *Controller) Enqueue() { c.queue.Add(configName) }
-
 // Status returns what is known after the last sync.
 func (c *Controller) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.status
-}
-
-// Run works until ctx ends. There is one key, so more than one worker changes nothing.
-func (c *Controller) Run(ctx context.Context, _ int) {
-	defer utilruntime.HandleCrashWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	go func() {
-		<-ctx.Done()
-		c.queue.ShutDown()
-	}()
-	c.Enqueue()
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		for c.processOne(ctx) {
-		}
-	}, time.Second)
-}
-
-func (c *Controller) processOne(ctx context.Context) bool {
-	key, shutdown := c.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer c.queue.Done(key)
-	next, err := c.Sync(ctx)
-	switch {
-	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
-		// The cache was behind: its event follows and brings the sync back.
-		c.queue.AddRateLimited(key)
-	case err != nil:
-		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
-		c.queue.AddRateLimited(key)
-	default:
-		c.queue.Forget(key)
-		c.queue.AddAfter(key, next)
-	}
-	return true
 }
 
 // Sync brings the cluster to what Decide wants once, and returns the time to the next check.
