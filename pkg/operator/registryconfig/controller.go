@@ -1,20 +1,15 @@
 package registryconfig
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	registryv1 "image.alauda.io/api/imageregistry/v1"
@@ -22,6 +17,7 @@ import (
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/conditions"
 	"image.alauda.io/registry/pkg/operator/imagestorage"
+	"image.alauda.io/registry/pkg/operator/keyed"
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
@@ -31,8 +27,6 @@ const (
 	// so that a step which hangs leaves the time to report it.
 	syncTimeout = 30 * time.Second
 	workTimeout = 25 * time.Second
-	minBackoff  = time.Second
-	maxBackoff  = 5 * time.Minute
 	// resync is the longest time without a sync. It writes nothing when all is as wanted.
 	resync = 10 * time.Minute
 	// permanentRetry is for faults that can heal outside the cluster, waitingRetry for steps on their way
@@ -98,9 +92,8 @@ func (o Options) Validate() error {
 // Controller brings the cluster to what Config asks for.
 type Controller struct {
 	Options
+	*keyed.Single
 	listers listers
-	synced  []cache.InformerSynced
-	queue   workqueue.TypedRateLimitingInterface[string]
 	memory  memory
 	// workTimeout is shorter in tests.
 	workTimeout time.Duration
@@ -131,13 +124,8 @@ func New(o Options) (*Controller, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Controller{
-		Options:     o,
-		workTimeout: workTimeout,
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
-	}
+	c := &Controller{Options: o, workTimeout: workTimeout}
+	c.Single = keyed.NewSingle(controllerName, o.Clock, c.Sync)
 	c.listers = newListers(o)
 	for _, informer := range append(c.listers.informers, o.PrunerInformer) {
 		if err := c.watch(informer, c.enqueueChanged); err != nil {
@@ -161,7 +149,7 @@ func New(o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config controller: %w", err)
 	}
-	c.synced = append(c.synced, o.Applier.Cache.HasSynced)
+	c.Await(o.Applier.Cache.HasSynced)
 	return c, nil
 }
 
@@ -195,7 +183,7 @@ func (c *Controller) handle(informer cache.SharedIndexInformer, handler cache.Re
 	if err != nil {
 		return fmt.Errorf("config controller: watch: %w", err)
 	}
-	c.synced = append(c.synced, registration.HasSynced)
+	c.Await(registration.HasSynced)
 	return nil
 }
 
@@ -218,46 +206,4 @@ func (c *Controller) enqueueAsked(before, after any) {
 	if !apply.StatusOnly(before, after) {
 		c.enqueueChanged(before, after)
 	}
-}
-
-// Enqueue asks for a sync soon.
-func (c *Controller) Enqueue() { c.queue.Add(controllerName) }
-
-// EnqueueAfter asks for a sync after some time.
-func (c *Controller) EnqueueAfter(after time.Duration) { c.queue.AddAfter(controllerName, after) }
-
-// Run works until ctx ends.
-func (c *Controller) Run(ctx context.Context) {
-	defer utilruntime.HandleCrashWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	go func() {
-		<-ctx.Done()
-		c.queue.ShutDown()
-	}()
-	c.Enqueue()
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		for c.processOne(ctx) {
-		}
-	}, time.Second)
-}
-
-func (c *Controller) processOne(ctx context.Context) bool {
-	key, shutdown := c.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer c.queue.Done(key)
-	syncCtx, cancel := context.WithTimeout(ctx, syncTimeout)
-	again, err := c.Sync(syncCtx)
-	cancel()
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
-		c.queue.AddRateLimited(key)
-		return true
-	}
-	c.queue.Forget(key)
-	c.queue.AddAfter(key, again)
-	return true
 }

@@ -245,12 +245,12 @@ func TestOwnStatusWritesBringNoSync(t *testing.T) {
 	after.ResourceVersion = "2"
 	after.Status.ReadyReplicas = 1
 	f.enqueueAsked(before, after)
-	if n := f.queue.Len(); n != 0 {
+	if n := f.Queue.Len(); n != 0 {
 		t.Errorf("%d syncs after a write of the status", n)
 	}
 	after.Generation = 2
 	f.enqueueAsked(before, after)
-	if n := f.queue.Len(); n != 1 {
+	if n := f.Queue.Len(); n != 1 {
 		t.Errorf("%d syncs after an edit of the spec, want 1", n)
 	}
 }

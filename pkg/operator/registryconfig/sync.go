@@ -21,6 +21,8 @@ import (
 // Sync brings the cluster one pass nearer to what Config asks for and reports. It returns when to look again
 // and an error only for faults that deserve a back-off.
 func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
 	config, err := c.Configs.Get(ctx, registryv1.SingletonName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return resync, c.bootstrap(ctx)
