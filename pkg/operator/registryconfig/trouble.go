@@ -20,8 +20,9 @@ import (
 // maxTrouble bounds what others put into a condition.
 const maxTrouble = 400
 
-// trouble says of each Deployment that lacks Pods, and of the agents when there is none, why, as far as the cluster tells. It costs a request, so nobody
-// is asked while all is well, and a request that fails only makes the conditions say less.
+// trouble says of each Deployment that lacks Pods, and of the agents when there is none, why, as far as the cluster
+// tells. It costs a request, so nobody is asked while all is well, and a request that fails only makes the conditions
+// say less.
 func (c *Controller) trouble(ctx context.Context, config *registryv1.Config, w workloads) map[string]string {
 	out := map[string]string{}
 	if config.Spec.ManagementState != registryv1.Managed {
@@ -123,6 +124,9 @@ func containerTrouble(status corev1.ContainerStatus, now time.Time) string {
 		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 			return "a container cannot be started: " + brief(waiting.Message)
 		}
+	}
+	if status.Ready {
+		return "" // the Pod waits for another one
 	}
 	if running := status.State.Running; running != nil && now.Sub(running.StartedAt.Time) > recovered {
 		return fmt.Sprintf("container %s runs but is not ready; see its log", status.Name)

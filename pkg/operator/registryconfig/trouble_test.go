@@ -42,11 +42,16 @@ func TestTroubleIsToldInTheSameWords(t *testing.T) {
 	evicted.Status.Phase, evicted.Status.Reason, evicted.Status.Message = corev1.PodFailed, "Evicted", "The node was low on resource: ephemeral-storage."
 	going := podWith("a", waits("ImagePullBackOff"))
 	going.DeletionTimestamp = &metav1.Time{}
+	beside := podWith("a", waits("ErrImagePull"))
+	sidecar := since(30*time.Minute, ended(2))
+	sidecar.Name, sidecar.Ready = "sidecar", true
+	beside.Status.ContainerStatuses = append([]corev1.ContainerStatus{sidecar}, beside.Status.ContainerStatuses...)
 	for _, test := range []struct {
 		name string
 		pods []corev1.Pod
 		want string
 	}{
+		{"a container that is well beside it", []corev1.Pod{beside}, "image r:1 cannot be pulled"},
 		{"no Pods", nil, ""},
 		{"a Pod that starts", []corev1.Pod{podWith("a", waits("ContainerCreating"))}, ""},
 		{"a Pod that serves again", []corev1.Pod{ready}, ""},
