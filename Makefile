@@ -84,6 +84,11 @@ $(OUTPUT)/bin/versitygw: hack/s3server/go.mod
 	@mkdir -p $(OUTPUT)/bin
 	@cd hack/s3server && GOWORK=off CGO_ENABLED=0 $(GO) build -o ../../$(OUTPUT)/bin/versitygw github.com/versity/versitygw/cmd/versitygw
 
+# The program that docs/operate.md copies images to another storage with; static, because it runs in a Pod.
+$(OUTPUT)/bin/rclone: hack/rclone/go.mod hack/rclone/main.go
+	@mkdir -p $(OUTPUT)/bin
+	@cd hack/rclone && GOWORK=off CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o ../../$(OUTPUT)/bin/rclone .
+
 # An ingress controller, for the end-to-end test of exposed hosts.
 $(OUTPUT)/bin/traefik: hack/ingress/go.mod hack/ingress/build.sh hack/ingress/dnsproviders.go
 	@hack/ingress/build.sh
@@ -121,7 +126,7 @@ test-conformance: devcluster-binaries $(OUTPUT)/bin/conformance ## the OCI distr
 	@$(GO) test -tags component -count=1 -v -run 'TestConformanceProgram' ./test/datapath
 
 .PHONY: test-e2e
-test-e2e: up $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/traefik $(OUTPUT)/bin/versitygw ## tests with Pods and real clients on the development cluster
+test-e2e: up $(OUTPUT)/bin/gotestsum $(OUTPUT)/bin/traefik $(OUTPUT)/bin/versitygw $(OUTPUT)/bin/rclone ## tests with Pods and real clients on the development cluster
 	@mkdir -p $(RESULTS)
 	@$(TEST) --jsonfile $(RESULTS)/e2e.json -- -tags e2e -count=1 -timeout 45m ./test/e2e/...
 

@@ -35,7 +35,8 @@ func TestInstallOnTheClusterOfTheKubeconfig(t *testing.T) {
 	}
 	t.Cleanup(func() { shared.shell(t, "make up") })
 
-	out := shared.shell(t, fmt.Sprintf("SSL_CERT_FILE=%s make up CLUSTER=current IMAGE_REGISTRY=%s/infra PLATFORMS=linux/%s", ca, host, runtime.GOARCH))
+	out := shared.shell(t, fmt.Sprintf("export SSL_CERT_FILE=%s PLATFORMS=linux/%s\n", ca, runtime.GOARCH)+
+		documented(t, "README.md", "CLUSTER=current", "registry.example.com", host))
 	t.Log(out)
 	pods, err := shared.kube.CoreV1().Pods(systemNamespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil {

@@ -239,7 +239,7 @@ func expose(t *testing.T, class string) map[string][]byte {
 		return nil
 	})
 	shared.waitHealthy(t)
-	if host := shared.shell(t, "kubectl -n image-registry-system get ingress default-route -o jsonpath='{.spec.rules[0].host}'"); host != exposedHost {
+	if host := shared.shell(t, documented(t, "docs/configure.md", "get ingress default-route")); host != exposedHost {
 		t.Errorf("Ingress default-route has host %q", host)
 	}
 	published := shared.shell(t, `kubectl -n image-registry-system get configmap image-registry-public -o jsonpath='{.data.ca\.crt}'`)

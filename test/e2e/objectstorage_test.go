@@ -35,9 +35,9 @@ const (
 	storeSecret = "@secret: of/the+tests#1"
 )
 
-// Behaviours operator 35, 46, 52 and 53: the documented steps move the registry to a bucket behind a private CA;
-// what is pushed there is pulled by a node, redirected to the bucket; an outage of the bucket restarts nothing
-// and heals; and the way back finds the images of the claim.
+// Behaviours operator 35, 46, 52, 53 and 88: the documented steps copy the content of the claim into a bucket behind a
+// private CA and move the registry there; what was and what is pushed is pulled from the bucket, by a node redirected to
+// it; an outage of the bucket restarts nothing and heals; and the way back finds the images of the claim.
 func TestStorageInABucketAndBack(t *testing.T) {
 	namespace := shared.namespace(t, "bucket")
 	auth := shared.pusher(t, namespace)
@@ -50,7 +50,7 @@ func TestStorageInABucketAndBack(t *testing.T) {
 		t.Fatalf("spec.storage %q: %v", before, err)
 	}
 	storage["s3"] = nil
-	back, err := json.Marshal(map[string]any{"spec": map[string]any{"storage": storage}})
+	back, err := json.Marshal(map[string]any{"spec": map[string]any{"storage": storage, "readOnly": nil}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,14 +83,10 @@ func TestStorageInABucketAndBack(t *testing.T) {
 		shared.waitHealthy(t)
 		registryPod(t)
 	})
-	shared.shell(t, fmt.Sprintf(`kubectl -n image-registry-system create secret generic image-registry-private-configuration-user \
-  --from-literal=REGISTRY_STORAGE_S3_ACCESSKEY='%s' --from-literal=REGISTRY_STORAGE_S3_SECRETKEY='%s'
-kubectl -n image-registry-system create configmap s3-ca --from-file=ca-bundle.crt=%s
-kubectl patch configs.imageregistry.operator.alauda.io cluster --type=merge \
-  -p '{"spec":{"storage":{"managementState":"Unmanaged","pvc":null,"emptyDir":null,"s3":{"bucket":"images","region":"us-east-1","regionEndpoint":"%s","trustedCA":{"name":"s3-ca"}}}}}'`,
-		storeAccess, storeSecret, ca, endpoint))
-	waitStorage(t, "s3")
-	shared.waitHealthy(t)
+	moveToStore(t, endpoint, ca)
+	if got := pullCompletely(t, namespace+"/claim:v1", auth); got != onClaim {
+		t.Errorf("the bucket has %s, want %s as it was on the claim", got, onClaim)
+	}
 	pod := registryPod(t)
 	if state := shared.shell(t, `kubectl get configs.imageregistry.operator.alauda.io cluster -o jsonpath='{.status.conditions[?(@.type=="StorageReady")].status}'`); state != "True" {
 		t.Errorf("StorageReady is %q", state)
@@ -119,6 +115,37 @@ kubectl patch configs.imageregistry.operator.alauda.io cluster --type=merge \
 	if got := pullCompletely(t, namespace+"/claim:v1", auth); got != onClaim {
 		t.Errorf("the claim has %s, want %s", got, onClaim)
 	}
+}
+
+// moveToStore follows the steps of configure.md and operate.md, word for word but for the address, the keys and the
+// image of the copying program.
+func moveToStore(t *testing.T, endpoint, ca string) {
+	t.Helper()
+	const example = "https://s3.example.com:9000"
+	image := nodeimages.Load(t, "rclone", filepath.Join(shared.root, "_output", "bin", "rclone"))
+	t.Cleanup(func() {
+		shared.shell(t, "kubectl -n image-registry-system delete pod copy-images --ignore-not-found --grace-period=1")
+	})
+	for _, step := range []string{
+		documented(t, "docs/configure.md", "REGISTRY_STORAGE_S3_ACCESSKEY", "<access key>", storeAccess, "<secret key>", storeSecret, "=ca.crt", "="+ca),
+		documented(t, "docs/operate.md", `"readOnly":true`),
+		documented(t, "docs/operate.md", "name: copy-images", example, endpoint, "docker.io/rclone/rclone:1.71.2", image, "--timeout=12h", "--timeout=180s"),
+		documented(t, "docs/configure.md", `"regionEndpoint"`, example, endpoint),
+		documented(t, "docs/operate.md", "for=condition=StorageReady"),
+	} {
+		out, err := shared.tryShell(t, step)
+		t.Logf("$ %s\n%s", step, out)
+		if err != nil {
+			pod, _ := shared.tryShell(t, "kubectl -n image-registry-system logs copy-images --tail=20; kubectl -n image-registry-system describe pod copy-images | tail -15")
+			t.Fatalf("%v\n%s", err, pod)
+		}
+	}
+	waitStorage(t, "s3")
+	registryPod(t)
+	problems := shared.shell(t, documented(t, "docs/operate.md", "-restore-mode=check-database"))
+	t.Logf("after the copy: %s", problems)
+	shared.shell(t, documented(t, "docs/operate.md", `"readOnly":false`))
+	shared.waitHealthy(t)
 }
 
 // waitStorage waits until the one Pod of the registry runs on a driver.

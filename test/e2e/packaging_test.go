@@ -11,7 +11,7 @@ import (
 // each time is something that the server fills in otherwise, or that two writers fight about.
 func TestRepeatedInstallationChangesNothing(t *testing.T) {
 	const apply = "kubectl apply -k manifests/default"
-	block := blockOf(t, "docs/install.md", apply)
+	block := documented(t, "docs/install.md", apply)
 	shared.shell(t, block)
 	out := shared.shell(t, apply)
 	lines := strings.Split(out, "\n")
@@ -38,20 +38,8 @@ func TestUpgradeLeavesNoRightsOfEarlierBuilds(t *testing.T) {
 	if out := shared.shell(t, found); strings.Count(out, grants) != 2 {
 		t.Fatalf("the rights of an earlier build are not there: %s", out)
 	}
-	shared.shell(t, blockOf(t, "docs/install.md", grants))
+	shared.shell(t, documented(t, "docs/install.md", grants))
 	if out := shared.shell(t, found); out != "" {
 		t.Errorf("the upgrade leaves\n%s", out)
 	}
-}
-
-// blockOf returns the block of commands of a page that has the given text.
-func blockOf(t *testing.T, page, text string) string {
-	t.Helper()
-	for _, block := range readmeBlocks(t, page) {
-		if strings.Contains(block, text) {
-			return block
-		}
-	}
-	t.Fatalf("%s does not have %q", page, text)
-	return ""
 }

@@ -4,41 +4,18 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"image.alauda.io/registry/test/installed"
 )
 
-var commandBlock = regexp.MustCompile("(?ms)^```bash\n(.*?)^```$")
-
-// readmeBlocks returns the blocks of commands of a document, in order. Blocks marked `sh` are not
-// among them: they are the make targets that run these tests.
-func readmeBlocks(t *testing.T, file string) []string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(shared.root, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []string
-	for _, match := range commandBlock.FindAllSubmatch(text, -1) {
-		blocks = append(blocks, string(match[1]))
-	}
-	if len(blocks) == 0 {
-		t.Fatalf("%s has no commands", file)
-	}
-	return blocks
-}
-
 // TestReadmeCommands runs every command of the README in order, the uninstallation included, and
 // installs the product again.
 func TestReadmeCommands(t *testing.T) {
 	t.Cleanup(func() { reinstall(t) })
 	session := "" // a person keeps one shell: variables that a block exports are there in the next
-	for i, block := range readmeBlocks(t, "README.md") {
+	for i, block := range commandsOf(t, "README.md") {
 		out := shared.shell(t, session+block)
 		t.Logf("block %d\n%s", i+1, out)
 		for line := range strings.Lines(block) {
@@ -66,27 +43,6 @@ func TestReadmeCommands(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestCommandsOfTheGuides runs the commands that the administrators' pages show.
-//
-// Behaviour operator 88, as far as pages exist.
-func TestCommandsOfTheGuides(t *testing.T) {
-	pages := []string{"docs/use.md", "docs/configure.md", "docs/operate.md", "docs/troubleshoot.md", "docs/nodes.md", "docs/pruning.md"}
-	runbooks, err := filepath.Glob(filepath.Join(shared.root, "docs", "runbooks", "Image*.md"))
-	if err != nil || len(runbooks) < 10 {
-		t.Fatalf("runbooks: %v, %v", runbooks, err)
-	}
-	for _, runbook := range runbooks {
-		pages = append(pages, filepath.Join("docs", "runbooks", filepath.Base(runbook)))
-	}
-	for _, page := range pages {
-		for _, block := range readmeBlocks(t, page) {
-			if out := shared.shell(t, block); out == "" {
-				t.Errorf("%s: a block prints nothing:\n%s", page, block)
-			}
-		}
-	}
 }
 
 // reinstall brings the product back for the tests that follow. It has a new CA then.

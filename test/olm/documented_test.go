@@ -5,14 +5,12 @@ package olm
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"image.alauda.io/registry/test/installed"
+	"image.alauda.io/registry/test/pages"
 )
-
-var fence = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
 
 // page holds the blocks of commands of docs/install.md, and which of them have run.
 type page struct {
@@ -28,11 +26,15 @@ func readPage(t *testing.T, cluster *installed.Cluster) *page {
 		t.Fatal(err)
 	}
 	p := &page{cluster: cluster, ran: map[int]bool{}}
-	for _, match := range fence.FindAllSubmatch(text, -1) {
-		if language := string(match[1]); language != "bash" {
-			t.Errorf("a block of the page is %q: commands that run here are bash", language)
+	blocks, _, err := pages.Blocks(string(text))
+	if err != nil {
+		t.Fatalf("docs/install.md: %v", err)
+	}
+	for _, block := range blocks {
+		if block.Language != "bash" {
+			t.Errorf("a block of the page is %q: commands that run here are bash", block.Language)
 		}
-		p.blocks = append(p.blocks, string(match[2]))
+		p.blocks = append(p.blocks, block.Text)
 	}
 	return p
 }
