@@ -431,7 +431,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ConfigSpec(ref common.ReferenceCa
 					},
 					"replicas": {
 						SchemaProps: spec.SchemaProps{
-							Description: "replicas is the wanted number of registry replicas. A volume with a single writer caps it at 1; status.replicas shows the effective number.",
+							Description: "replicas is the wanted number of registry replicas, at most 1000. A volume with a single writer caps it at 1; status.replicas shows the effective number.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
@@ -761,7 +761,7 @@ func schema_imagealaudaio_api_imageregistry_v1_EmptyDirStorage(ref common.Refere
 				Properties: map[string]spec.Schema{
 					"sizeLimit": {
 						SchemaProps: spec.SchemaProps{
-							Description: "sizeLimit is the size at which the Pod is evicted.",
+							Description: "sizeLimit is the size at which the Pod is evicted, at least 1Mi; 0 or unset for no limit.",
 							Ref:         ref("k8s.io/apimachinery/pkg/api/resource.Quantity"),
 						},
 					},
@@ -970,7 +970,7 @@ func schema_imagealaudaio_api_imageregistry_v1_ImageAPISpec(ref common.Reference
 				Properties: map[string]spec.Schema{
 					"replicas": {
 						SchemaProps: spec.SchemaProps{
-							Description: "replicas of the image API server, at least 1; 2 by default.",
+							Description: "replicas of the image API server, 1 to 100; 2 by default.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
@@ -1614,7 +1614,7 @@ func schema_imagealaudaio_api_imageregistry_v1_OIDCSpec(ref common.ReferenceCall
 					},
 					"clientID": {
 						SchemaProps: spec.SchemaProps{
-							Description: "clientID is the audience (aud) that tokens must have.",
+							Description: "clientID is the audience (aud) that tokens must have; required with issuerURL.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1635,7 +1635,7 @@ func schema_imagealaudaio_api_imageregistry_v1_OIDCSpec(ref common.ReferenceCall
 					},
 					"usernamePrefix": {
 						SchemaProps: spec.SchemaProps{
-							Description: "usernamePrefix is put before the user's name.",
+							Description: "usernamePrefix is put before the user's name; it must not begin with system:.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1649,7 +1649,7 @@ func schema_imagealaudaio_api_imageregistry_v1_OIDCSpec(ref common.ReferenceCall
 					},
 					"groupsPrefix": {
 						SchemaProps: spec.SchemaProps{
-							Description: "groupsPrefix is put before each group.",
+							Description: "groupsPrefix is put before each group; it must not begin with system:.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1728,7 +1728,7 @@ func schema_imagealaudaio_api_imageregistry_v1_PVCStorage(ref common.ReferenceCa
 					},
 					"size": {
 						SchemaProps: spec.SchemaProps{
-							Description: "size of the claim that the operator makes; 100Gi if unset.",
+							Description: "size of the claim that the operator makes, at least 1Mi; 100Gi if unset.",
 							Ref:         ref("k8s.io/apimachinery/pkg/api/resource.Quantity"),
 						},
 					},

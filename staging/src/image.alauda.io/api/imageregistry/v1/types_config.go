@@ -116,10 +116,11 @@ type ConfigSpec struct {
 	// ingress holds defaults for all Ingresses.
 	// +optional
 	Ingress IngressSpec `json:"ingress,omitempty"`
-	// replicas is the wanted number of registry replicas. A volume with a single
+	// replicas is the wanted number of registry replicas, at most 1000. A volume with a single
 	// writer caps it at 1; status.replicas shows the effective number.
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
 	// logging is deprecated: it is read only while logLevel is Normal or empty.
@@ -170,12 +171,15 @@ type ConfigSpec struct {
 // ProxySpec is a proxy for requests that leave the cluster.
 type ProxySpec struct {
 	// http is the proxy for plain HTTP.
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	HTTP string `json:"http,omitempty"`
 	// https is the proxy for HTTPS.
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	HTTPS string `json:"https,omitempty"`
 	// noProxy lists hosts, domains and CIDRs that are reached directly, separated by commas. The cluster's own are added.
+	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	NoProxy string `json:"noProxy,omitempty"`
 }
@@ -237,6 +241,8 @@ type RouteSpec struct {
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
 	// ingressClassName overrides ingress.className.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	IngressClassName string `json:"ingressClassName,omitempty"`
 	// annotations override single ingress.annotations.
@@ -247,6 +253,8 @@ type RouteSpec struct {
 // IngressSpec holds defaults for all Ingresses of the registry.
 type IngressSpec struct {
 	// className is the IngressClass of the Ingresses; the cluster's default class if empty.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	ClassName string `json:"className,omitempty"`
 	// domain is the domain of generated host names. If empty, that of the operator's INGRESS_DOMAIN, else
@@ -272,29 +280,44 @@ type AuthSpec struct {
 }
 
 // OIDCSpec is an OpenID Connect provider.
+// +kubebuilder:validation:XValidation:rule="!has(self.issuerURL) || self.issuerURL.size() == 0 || (has(self.clientID) && self.clientID.size() > 0)",message="clientID must be set with issuerURL: without it tokens for any other service of the issuer would be accepted"
 type OIDCSpec struct {
 	// issuerURL is the issuer, with scheme https.
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^$|^https://[^/?#]+[^?#]*$`
 	// +optional
 	IssuerURL string `json:"issuerURL,omitempty"`
-	// clientID is the audience (aud) that tokens must have.
+	// clientID is the audience (aud) that tokens must have; required with issuerURL.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^$|^[!-~]([ -~]*[!-~])?$`
 	// +optional
 	ClientID string `json:"clientID,omitempty"`
 	// caConfigMap is a ConfigMap in the operand namespace with the issuer's CA under key ca.crt; only for a CA that
 	// systems do not know.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	CAConfigMap string `json:"caConfigMap,omitempty"`
 	// usernameClaim is the claim with the user's name.
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\s[:cntrl:]]*$`
 	// +optional
 	UsernameClaim string `json:"usernameClaim,omitempty"`
-	// usernamePrefix is put before the user's name.
+	// usernamePrefix is put before the user's name; it must not begin with system:.
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^[:cntrl:]]*$`
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:, because such names are Kubernetes' own, and a provider could give itself system:masters"
 	// +optional
 	UsernamePrefix string `json:"usernamePrefix,omitempty"`
 	// groupsClaim is the claim with the user's groups.
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\s[:cntrl:]]*$`
 	// +optional
 	GroupsClaim string `json:"groupsClaim,omitempty"`
-	// groupsPrefix is put before each group.
+	// groupsPrefix is put before each group; it must not begin with system:.
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^[:cntrl:]]*$`
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:, because such names are Kubernetes' own, and a provider could give itself system:masters"
 	// +optional
 	GroupsPrefix string `json:"groupsPrefix,omitempty"`
 }

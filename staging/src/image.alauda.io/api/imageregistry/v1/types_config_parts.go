@@ -81,9 +81,10 @@ const (
 
 // ImageAPISpec describes the image API server.
 type ImageAPISpec struct {
-	// replicas of the image API server, at least 1; 2 by default.
+	// replicas of the image API server, 1 to 100; 2 by default.
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
 	// resources of the container; replaces the default as a whole.
@@ -140,13 +141,18 @@ type ImageStorageSpec struct {
 type EtcdSpec struct {
 	// endpoints are the https URLs of the members.
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=2048
 	// +optional
 	Endpoints []string `json:"endpoints,omitempty"`
 	// secretName is a Secret in the operand namespace with the client's
 	// certificate.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
 	// prefix is put before every key, so that others can share the etcd.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Prefix string `json:"prefix,omitempty"`
 }
@@ -155,6 +161,7 @@ type EtcdSpec struct {
 type RegistryLocation struct {
 	// domainName is host or host:port, with wildcards * and ?.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=259
 	// +required
 	DomainName string `json:"domainName"`
 	// insecure does without verified TLS.

@@ -47,9 +47,11 @@ type ImagePrunerList struct {
 // defaults, which are not written into the object.
 type ImagePrunerSpec struct {
 	// schedule in cron format; "0 0 * * *" if empty.
+	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Schedule string `json:"schedule,omitempty"`
 	// timeZone of the schedule, as "Asia/Shanghai".
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	TimeZone *string `json:"timeZone,omitempty"`
 	// suspend stops scheduled runs. The operator creates the object with true; unset means false.
@@ -69,6 +71,7 @@ type ImagePrunerSpec struct {
 	// keepYoungerThan is deprecated: nanoseconds, used only without
 	// keepYoungerThanDuration.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 1000000000",message="is in nanoseconds, and less than a second protects nothing; use keepYoungerThanDuration, as 60m"
 	// +optional
 	KeepYoungerThan *int64 `json:"keepYoungerThan,omitempty"`
 	// resources of the pruner's container.
@@ -88,18 +91,22 @@ type ImagePrunerSpec struct {
 	// successfulJobsHistoryLimit is the number of kept successful Jobs; 3 if
 	// unset.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	SuccessfulJobsHistoryLimit *int32 `json:"successfulJobsHistoryLimit,omitempty"`
 	// failedJobsHistoryLimit is the number of kept failed Jobs; 3 if unset.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	FailedJobsHistoryLimit *int32 `json:"failedJobsHistoryLimit,omitempty"`
 	// startingDeadlineSeconds is how late a run may start; 3600 if unset.
 	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
 	// activeDeadlineSeconds ends a run that takes longer.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 	// ignoreInvalidImageReferences goes on when a workload names an image that

@@ -50,7 +50,7 @@ type StorageSpec struct {
 
 // EmptyDirStorage is a directory that lives as long as its Pod.
 type EmptyDirStorage struct {
-	// sizeLimit is the size at which the Pod is evicted.
+	// sizeLimit is the size at which the Pod is evicted, at least 1Mi; 0 or unset for no limit.
 	// +optional
 	SizeLimit *resource.Quantity `json:"sizeLimit,omitempty"`
 }
@@ -60,17 +60,22 @@ type PVCStorage struct {
 	// claim is a PersistentVolumeClaim in the operand namespace. Empty means
 	// image-registry-storage, made by the operator.
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	Claim string `json:"claim,omitempty"`
-	// size of the claim that the operator makes; 100Gi if unset.
+	// size of the claim that the operator makes, at least 1Mi; 100Gi if unset.
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`
 	// storageClassName of the claim that the operator makes; the cluster's
 	// default if unset.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	StorageClassName string `json:"storageClassName,omitempty"`
 	// accessModes of the claim that the operator makes.
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:Enum=ReadWriteOnce;ReadOnlyMany;ReadWriteMany;ReadWriteOncePod
 	// +optional
 	AccessModes []corev1.PersistentVolumeAccessMode `json:"accessModes,omitempty"`
 }
@@ -83,6 +88,7 @@ type S3Storage struct {
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
 	// region is the region; us-east-1 if empty with regionEndpoint.
+	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Region string `json:"region,omitempty"`
 	// regionEndpoint is the URL of the store, without the bucket.
@@ -93,6 +99,7 @@ type S3Storage struct {
 	// +optional
 	Encrypt bool `json:"encrypt,omitempty"`
 	// keyID is the KMS key; ignored unless encrypt is set.
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	KeyID string `json:"keyID,omitempty"`
 	// chunkSizeMiB is the size of the parts of an upload in MiB, 5 to 5120; 10 if unset.
@@ -111,6 +118,7 @@ type S3Storage struct {
 	// +optional
 	CloudFront *CloudFrontSpec `json:"cloudFront,omitempty"`
 	// rootDirectory is the path inside the bucket.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	RootDirectory string `json:"rootDirectory,omitempty"`
 }
@@ -149,6 +157,7 @@ type SecretKeyReference struct {
 // GCSStorage is a bucket of Google Cloud Storage.
 type GCSStorage struct {
 	// bucket is the name of the bucket, which must exist.
+	// +kubebuilder:validation:MaxLength=222
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
 	// region is the region of the bucket.
@@ -161,6 +170,7 @@ type GCSStorage struct {
 	// +optional
 	KeyID string `json:"keyID,omitempty"`
 	// rootDirectory is the path inside the bucket.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	RootDirectory string `json:"rootDirectory,omitempty"`
 }
@@ -168,6 +178,7 @@ type GCSStorage struct {
 // AzureStorage is a container of Azure Blob Storage.
 type AzureStorage struct {
 	// accountName is the Azure storage account; its key is in Secret image-registry-private-configuration-user.
+	// +kubebuilder:validation:MaxLength=24
 	// +optional
 	AccountName string `json:"accountName,omitempty"`
 	// container is the name of the blob container, which must exist.
@@ -180,6 +191,7 @@ type AzureStorage struct {
 	// +optional
 	CloudName string `json:"cloudName,omitempty"`
 	// rootDirectory is the path inside the container.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	RootDirectory string `json:"rootDirectory,omitempty"`
 }

@@ -51,7 +51,7 @@ type ConfigSpecApplyConfiguration struct {
 	Routes []RouteSpecApplyConfiguration `json:"routes,omitempty"`
 	// ingress holds defaults for all Ingresses.
 	Ingress *IngressSpecApplyConfiguration `json:"ingress,omitempty"`
-	// replicas is the wanted number of registry replicas. A volume with a single
+	// replicas is the wanted number of registry replicas, at most 1000. A volume with a single
 	// writer caps it at 1; status.replicas shows the effective number.
 	Replicas *int32 `json:"replicas,omitempty"`
 	// logging is deprecated: it is read only while logLevel is Normal or empty.

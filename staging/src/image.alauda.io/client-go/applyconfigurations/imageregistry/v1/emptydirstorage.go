@@ -13,7 +13,7 @@ import (
 //
 // EmptyDirStorage is a directory that lives as long as its Pod.
 type EmptyDirStorageApplyConfiguration struct {
-	// sizeLimit is the size at which the Pod is evicted.
+	// sizeLimit is the size at which the Pod is evicted, at least 1Mi; 0 or unset for no limit.
 	SizeLimit *resource.Quantity `json:"sizeLimit,omitempty"`
 }
 

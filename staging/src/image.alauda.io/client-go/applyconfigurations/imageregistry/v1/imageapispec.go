@@ -14,7 +14,7 @@ import (
 //
 // ImageAPISpec describes the image API server.
 type ImageAPISpecApplyConfiguration struct {
-	// replicas of the image API server, at least 1; 2 by default.
+	// replicas of the image API server, 1 to 100; 2 by default.
 	Replicas *int32 `json:"replicas,omitempty"`
 	// resources of the container; replaces the default as a whole.
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`

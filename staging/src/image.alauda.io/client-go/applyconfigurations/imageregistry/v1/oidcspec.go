@@ -11,18 +11,18 @@ package v1
 type OIDCSpecApplyConfiguration struct {
 	// issuerURL is the issuer, with scheme https.
 	IssuerURL *string `json:"issuerURL,omitempty"`
-	// clientID is the audience (aud) that tokens must have.
+	// clientID is the audience (aud) that tokens must have; required with issuerURL.
 	ClientID *string `json:"clientID,omitempty"`
 	// caConfigMap is a ConfigMap in the operand namespace with the issuer's CA under key ca.crt; only for a CA that
 	// systems do not know.
 	CAConfigMap *string `json:"caConfigMap,omitempty"`
 	// usernameClaim is the claim with the user's name.
 	UsernameClaim *string `json:"usernameClaim,omitempty"`
-	// usernamePrefix is put before the user's name.
+	// usernamePrefix is put before the user's name; it must not begin with system:.
 	UsernamePrefix *string `json:"usernamePrefix,omitempty"`
 	// groupsClaim is the claim with the user's groups.
 	GroupsClaim *string `json:"groupsClaim,omitempty"`
-	// groupsPrefix is put before each group.
+	// groupsPrefix is put before each group; it must not begin with system:.
 	GroupsPrefix *string `json:"groupsPrefix,omitempty"`
 }
 

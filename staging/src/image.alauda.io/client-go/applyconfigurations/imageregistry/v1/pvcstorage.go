@@ -17,7 +17,7 @@ type PVCStorageApplyConfiguration struct {
 	// claim is a PersistentVolumeClaim in the operand namespace. Empty means
 	// image-registry-storage, made by the operator.
 	Claim *string `json:"claim,omitempty"`
-	// size of the claim that the operator makes; 100Gi if unset.
+	// size of the claim that the operator makes, at least 1Mi; 100Gi if unset.
 	Size *resource.Quantity `json:"size,omitempty"`
 	// storageClassName of the claim that the operator makes; the cluster's
 	// default if unset.
