@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,6 +24,10 @@ func TestBadSettingsLeaveTheLastGoodState(t *testing.T) {
 	c.edit(onEmptyDir)
 	for _, ref := range dataPlane() {
 		c.exists(ref)
+	}
+	hollow := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "hollow"}, Data: map[string]string{"ca-bundle.crt": "hidden"}}
+	if _, err := c.kube.CoreV1().ConfigMaps(ns).Create(t.Context(), hollow, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	c.settle()
 	deployments := inNS("Deployment", registryv1.RegistryName, registryv1.ImageAPIName)
@@ -48,11 +53,20 @@ func TestBadSettingsLeaveTheLastGoodState(t *testing.T) {
 		{`{"imageAPI":{"allowedRegistriesForImport":[{"domainName":"https://x y"}]}}`, `{"imageAPI":{"allowedRegistriesForImport":null}}`, "allowedRegistriesForImport[0].domainName"},
 		{`{"proxy":{"http":"http://user:hid den@proxy:1"}}`, `{"proxy":null}`, "spec.proxy.http of Config cluster"},
 		{`{"unsupportedConfigOverrides":{"deployment":{"annotations":{"bad key!":"x"}}}}`, `{"unsupportedConfigOverrides":null}`, "correct spec.unsupportedConfigOverrides.deployment.annotations of Config cluster"},
-		{`{"auth":{"oidc":{"issuerURL":"https://u:hid den@x"}}}`, `{"auth":null}`, "spec.auth.oidc.issuerURL of Config cluster"},
+		{`{"auth":{"oidc":{"issuerURL":"https://u:hid den@x","clientID":"c"}}}`, `{"auth":null}`, "spec.auth.oidc.issuerURL of Config cluster"},
 		{`{"storage":{"emptyDir":{"sizeLimit":"-1"}}}`, `{"storage":{"emptyDir":{"sizeLimit":null}}}`, "correct spec.storage.emptyDir of Config cluster"},
-		{`{"storage":{"emptyDir":null,"managementState":"Managed","pvc":{"claim":"Bad_Name"}}}`, `{"storage":{"emptyDir":{},"pvc":null}}`, "correct spec.storage.pvc.claim of Config cluster"},
+		{`{"storage":{"emptyDir":{"sizeLimit":"10"}}}`, `{"storage":{"emptyDir":{"sizeLimit":null}}}`, "spec.storage.emptyDir.sizeLimit is 10"},
+		{`{"storage":{"emptyDir":null,"managementState":"Managed","pvc":{"claim":"a","size":"100"}}}`, `{"storage":{"emptyDir":{},"pvc":null}}`, "spec.storage.pvc.size is 100"},
+		{`{"resources":{"limits":{"memory":"512m"}}}`, `{"resources":null}`, "spec.resources.limits.memory of Config cluster is 512m"},
+		{`{"imageAPI":{"resources":{"limits":{"memory":"512"}}}}`, `{"imageAPI":{"resources":null}}`, "spec.imageAPI.resources.limits.memory of Config cluster is 512"},
+		{`{"auth":{"oidc":{"issuerURL":"https://x.test","clientID":"c","caConfigMap":"absent"}}}`, `{"auth":null}`, "spec.auth.oidc.caConfigMap of Config cluster names ConfigMap absent"},
+		{`{"auth":{"oidc":{"issuerURL":"https://x.test","clientID":"c","caConfigMap":"hollow"}}}`, `{"auth":null}`, "which lacks key ca.crt"},
+		{`{"additionalTrustedCA":{"name":"absent"}}`, `{"additionalTrustedCA":null}`, "spec.additionalTrustedCA.name: ConfigMap absent does not exist"},
+		{`{"additionalTrustedCA":{"name":"hollow"}}`, `{"additionalTrustedCA":null}`, "ConfigMap hollow in namespace " + ns + " has keys without effect"},
+		{`{"additionalTrustedCA":{"name":"image-registry-certificates"}}`, `{"additionalTrustedCA":null}`, "which the operator itself writes"},
+		{`{"imageAPI":{"storage":{"type":"Etcd","etcd":{"endpoints":["https://etcd.test:65536"],"secretName":"hollow"}}}}`, `{"imageAPI":{"storage":{"type":"CRD","etcd":null}}}`, "spec.imageAPI.storage.etcd.endpoints of Config cluster holds a port"},
+		{`{"imageAPI":{"storage":{"type":"Etcd","etcd":{"endpoints":["https://etcd.test"],"secretName":"absent"}}}}`, `{"imageAPI":{"storage":{"type":"CRD","etcd":null}}}`, "names Secret absent in namespace " + ns},
 		{`{"storage":{"emptyDir":null,"managementState":"Managed","pvc":{"claim":"a","size":"-1"}}}`, `{"storage":{"emptyDir":{},"pvc":null}}`, "correct spec.storage.pvc.size of Config cluster"},
-		{`{"storage":{"emptyDir":null,"managementState":"Managed","pvc":{"claim":"a","accessModes":["Some"]}}}`, `{"storage":{"emptyDir":{},"pvc":null}}`, "cannot be written (access modes [Some])"},
 		{`{"storage":{"emptyDir":null,"s3":{"bucket":"b","regionEndpoint":"https://u:hidden@minio:9000"}}}`, `{"storage":{"emptyDir":{},"s3":null}}`, "spec.storage.s3.regionEndpoint"},
 	} {
 		short := fmt.Sprintf("%.120s", test.spec)
@@ -84,10 +98,35 @@ func TestBadSettingsLeaveTheLastGoodState(t *testing.T) {
 	for _, spec := range []string{
 		`{"routes":[{"name":"a","hostname":"*.example.com"}]}`, `{"routes":[{"name":"a","hostname":"example.com."}]}`,
 		`{"routes":[{"name":"a","hostname":"` + strings.Repeat("a.", 127) + `com"}]}`, `{"unsupportedConfigOverrides":[1]}`,
+		`{"storage":{"emptyDir":null,"pvc":{"claim":"Bad_Name"}}}`, `{"storage":{"emptyDir":null,"pvc":{"accessModes":["Some"]}}}`,
+		`{"replicas":1001}`, `{"auth":{"oidc":{"issuerURL":"https://x.test"}}}`, `{"auth":{"oidc":{"groupsPrefix":"system:"}}}`,
 		`{"additionalTrustedCA":{"name":"Bad Name"}}`, `{"resources":{"requests":{"memory":"much"}}}`,
 	} {
 		if err := patch(spec); !apierrors.IsInvalid(err) {
 			t.Errorf("%.120s: %v, want it refused by the schema", spec, err)
 		}
 	}
+
+	// The bundle of the cluster is nobody's field, but everybody's trust.
+	fill := func(data string) {
+		t.Helper()
+		if _, err := c.kube.CoreV1().ConfigMaps(ns).Patch(t.Context(), registryv1.ConfigMapTrustedCA, types.MergePatchType, []byte(`{"data":`+data+`}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, data := range []string{`{"ca-bundle.crt":""}`, `{"ca-bundle.crt":"hidden"}`, `{"ca-bundle.crt":null,"other.crt":""}`} {
+		fill(data)
+		c.eventually("trusted-ca "+data+" is named", func() (bool, string) {
+			got := conditionOf(c.config(), registryv1.ConditionDegraded)
+			return got.Status == registryv1.ConditionTrue && got.Reason == registryv1.ReasonTrustedCANotFound &&
+				strings.Contains(got.Message, "ConfigMap trusted-ca in namespace "+ns) && !strings.Contains(got.Message, "hidden"), summary(c.config())
+		})
+		if now := generations(); now != before {
+			t.Errorf("trusted-ca %s: the Deployments changed (generations %s, before %s)", data, now, before)
+		}
+	}
+	fill(`null`)
+	c.eventually("an empty trusted-ca is no fault", func() (bool, string) {
+		return conditionOf(c.config(), registryv1.ConditionDegraded).Status == registryv1.ConditionFalse, summary(c.config())
+	})
 }

@@ -22,21 +22,21 @@ func (in Input) brief() Input {
 		faults.Permanent = append(faults.Permanent, briefProblem(p))
 	}
 	for _, err := range in.Faults.Transient {
-		faults.Transient = append(faults.Transient, errors.New(oneLine(err.Error())))
+		faults.Transient = append(faults.Transient, errors.New(OneLine(err.Error())))
 	}
 	for _, w := range in.Faults.Waiting {
-		faults.Waiting = append(faults.Waiting, &fault.Waiting{For: oneLine(w.For)})
+		faults.Waiting = append(faults.Waiting, &fault.Waiting{For: OneLine(w.For)})
 	}
 	in.Faults = faults
 	for _, controller := range []*Controller{&in.Certificates, &in.NodeTrust} {
-		controller.Message, controller.Problem = oneLine(controller.Message), briefProblem(controller.Problem)
+		controller.Message, controller.Problem = OneLine(controller.Message), briefProblem(controller.Problem)
 	}
 	for _, text := range []*string{&in.PullSecrets.Message, &in.Storage.Message, &in.APIServiceMessage, &in.Removal.Waiting} {
-		*text = oneLine(*text)
+		*text = OneLine(*text)
 	}
 	routes := make([]string, len(in.Routes))
 	for i, problem := range in.Routes {
-		routes[i] = oneLine(problem)
+		routes[i] = OneLine(problem)
 	}
 	in.Routes = routes
 	return in
@@ -46,11 +46,11 @@ func briefProblem(p *fault.Permanent) *fault.Permanent {
 	if p == nil {
 		return nil
 	}
-	return &fault.Permanent{Reason: p.Reason, Message: oneLine(p.Message)}
+	return &fault.Permanent{Reason: p.Reason, Message: OneLine(p.Message)}
 }
 
-// oneLine ends a text that is too long with its last words, which say what to do.
-func oneLine(text string) string {
+// OneLine ends a text that is too long with its last words, which say what to do.
+func OneLine(text string) string {
 	text = strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "?")
 	if len(text) <= maxFinding {
 		return text

@@ -40,11 +40,11 @@ func TestMessagesAreBounded(t *testing.T) {
 
 func TestShortTextsStayAsTheyAre(t *testing.T) {
 	for _, text := range []string{"", "one", strings.Repeat("ä", maxFinding/2)} {
-		if got := oneLine(text); got != text {
+		if got := OneLine(text); got != text {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
-	if got := oneLine("a\n\tb  c"); got != "a b c" {
+	if got := OneLine("a\n\tb  c"); got != "a b c" {
 		t.Errorf("%q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,10 +76,18 @@ func serverOf(endpoint string) (string, error) {
 		return "", fmt.Errorf("must use https: without TLS anybody on the way could change who may pull what")
 	case address.User != nil || address.RawQuery != "" || address.Fragment != "" || strings.Trim(address.Path, "/") != "":
 		return "", fmt.Errorf("must hold scheme, host and port alone; credentials are the certificate in the Secret")
+	case badPort(address):
+		return "", fmt.Errorf("holds a port that there is not; write 1 to 65535")
 	case ipErr != nil && !hosts.MatchString(address.Hostname()), ipErr == nil && (ip.Zone() != "" || ip.IsLinkLocalUnicast()):
 		return "", fmt.Errorf("holds a host that cannot be one of an etcd")
 	}
 	return "https://" + strings.ToLower(address.Host), nil
+}
+
+func badPort(address *url.URL) bool {
+	text := address.Port()
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text != "" && (err != nil || port == 0) || text == "" && strings.HasSuffix(address.Host, ":")
 }
 
 // certificates takes over the Secret. What cannot work is refused here, before a server is started with it.

@@ -31,6 +31,7 @@ import (
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/bootstrap"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/origin"
 	"image.alauda.io/registry/pkg/operator/render"
 )
 
@@ -44,6 +45,20 @@ const (
 	// createdBy marks Jobs of the CronJob.
 	createdBy = "created-by"
 )
+
+// source says which field of ImagePruner a field of the CronJob comes from.
+var source = origin.Source{Object: "ImagePruner cluster", Where: "spec.", Fields: []origin.Field{
+	{Prefix: "spec.schedule", Setting: "schedule"},
+	{Prefix: "spec.timeZone", Setting: "timeZone"},
+	{Prefix: "spec.startingDeadlineSeconds", Setting: "startingDeadlineSeconds"},
+	{Prefix: "spec.successfulJobsHistoryLimit", Setting: "successfulJobsHistoryLimit"},
+	{Prefix: "spec.failedJobsHistoryLimit", Setting: "failedJobsHistoryLimit"},
+	{Prefix: "spec.jobTemplate.spec.activeDeadlineSeconds", Setting: "activeDeadlineSeconds"},
+	{Prefix: "spec.jobTemplate.spec.template.spec.containers[0].resources", Setting: "resources"},
+	{Prefix: "spec.jobTemplate.spec.template.spec.tolerations", Setting: "tolerations"},
+	{Prefix: "spec.jobTemplate.spec.template.spec.nodeSelector", Setting: "nodeSelector"},
+	{Prefix: "spec.jobTemplate.spec.template.spec.affinity", Setting: "affinity"},
+}}
 
 // Options are what the controller works with; every field without a note is required.
 type Options struct {
@@ -226,6 +241,9 @@ func (c *Controller) apply(ctx context.Context, pruner *registryv1.ImagePruner, 
 	errs := []error{jobErr}
 	for _, object := range objects {
 		_, _, err := c.Applier.Apply(ctx, object)
+		if ref := apply.RefOf(object); apierrors.IsInvalid(err) && ref.Kind == "CronJob" {
+			err = origin.Fault(ref, err, source)
+		}
 		errs = append(errs, err)
 	}
 	if removed {

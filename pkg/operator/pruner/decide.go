@@ -13,6 +13,7 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/conditions"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/render"
 )
 
 // failingGrace is how long applying may fail before it is Degraded.
@@ -49,7 +50,7 @@ func Decide(in Input) registryv1.ImagePrunerStatus {
 }
 
 func condition(kind string, status registryv1.ConditionStatus, reason, message string) registryv1.OperatorCondition {
-	return registryv1.OperatorCondition{Type: kind, Status: status, Reason: reason, Message: message}
+	return registryv1.OperatorCondition{Type: kind, Status: status, Reason: reason, Message: conditions.OneLine(message)}
 }
 
 func available(in Input) registryv1.OperatorCondition {
@@ -73,6 +74,9 @@ func scheduled(in Input) registryv1.OperatorCondition {
 		return condition(kind, registryv1.ConditionFalse, registryv1.ReasonRegistryRemoved, "scheduled pruning is unavailable while Config cluster is Removed")
 	case in.Pruner.Spec.Suspend != nil && *in.Pruner.Spec.Suspend:
 		return condition(kind, registryv1.ConditionFalse, registryv1.ReasonSuspended, "spec.suspend of ImagePruner cluster is true")
+	case render.NeverComes(in.Pruner.Spec.Schedule):
+		return condition(kind, registryv1.ConditionFalse, registryv1.ReasonInvalidSchedule,
+			"spec.schedule of ImagePruner cluster names a day that no month has, so no run will start; correct it, or set spec.suspend to true")
 	default:
 		return condition(kind, registryv1.ConditionTrue, registryv1.ReasonScheduled, "the pruner runs by its schedule")
 	}

@@ -35,6 +35,8 @@ func TestConditionsOfThePruner(t *testing.T) {
 	}{
 		{"fresh", func(*Input) {}, "True/AsExpected", "True/Scheduled", "False/NotRunYet", "False/AsExpected"},
 		{"suspended", func(in *Input) { in.Pruner.Spec.Suspend = ptr.To(true) }, "True/AsExpected", "False/Suspended", "False/NotRunYet", "False/AsExpected"},
+		{"a day that never comes", func(in *Input) { in.Pruner.Spec.Schedule = "0 0 30 2 *" }, "True/AsExpected", "False/InvalidSchedule", "False/NotRunYet", "False/AsExpected"},
+		{"a day that comes in leap years", func(in *Input) { in.Pruner.Spec.Schedule = "0 0 29 2 *" }, "True/AsExpected", "True/Scheduled", "False/NotRunYet", "False/AsExpected"},
 		{"registry removed", func(in *Input) { in.RegistryRemoved = true }, "True/AsExpected", "False/RegistryRemoved", "False/NotRunYet", "False/AsExpected"},
 		{"running", func(in *Input) { in.Jobs = []*batchv1.Job{job("c", now, "")} }, "True/AsExpected", "True/Scheduled", "False/NotRunYet", "False/AsExpected"},
 		{"the newest failed", func(in *Input) { in.Jobs = []*batchv1.Job{failed, done} }, "True/AsExpected", "True/Scheduled", "True/BackoffLimitExceeded", "True/JobFailed"},

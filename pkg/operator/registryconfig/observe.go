@@ -85,7 +85,9 @@ func (c *Controller) observeTrust(ctx context.Context, config *registryv1.Config
 		in.Published = published.Data
 		in.StorageBundle = published.Data[registryv1.KeyStorageCABundle]
 	}
-	if name := config.Spec.AdditionalTrustedCA.Name; name != "" {
+	if name := config.Spec.AdditionalTrustedCA.Name; name == registryv1.ConfigMapCertificates {
+		in.AdditionalCAMissing = true // what was published once would come back for ever
+	} else if name != "" {
 		configMap, err := c.listers.configMaps.Get(name)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("read ConfigMap %s: %w", name, err)
@@ -111,11 +113,30 @@ func (c *Controller) observeTrust(ctx context.Context, config *registryv1.Config
 	return nil
 }
 
-// additionalCAFault tells of a ConfigMap that spec.additionalTrustedCA names and that is missing or empty.
+// mostUnusable is how many keys without use are told of; who corrects them sees the rest.
+const mostUnusable = 3
+
+// additionalCAFault tells of a ConfigMap that spec.additionalTrustedCA names and that is missing, empty, or has keys
+// that nobody can use.
 func (c *Controller) additionalCAFault(in render.Inputs) error {
 	name := in.Config.Spec.AdditionalTrustedCA.Name
-	if name == "" || len(in.AdditionalCA) > 0 {
+	switch {
+	case name == "":
 		return nil
+	case name == registryv1.ConfigMapCertificates:
+		return fault.Permanentf(registryv1.ReasonTrustedCANotFound,
+			"spec.additionalTrustedCA.name of Config cluster is %s, which the operator itself writes; name a ConfigMap of your own in namespace %s, until then what it held before stays trusted", name, c.Settings.Namespace)
+	case len(in.AdditionalCA) > 0:
+		unusable := render.UnusableCertificates(in, c.Clock.Now())
+		if len(unusable) == 0 {
+			return nil
+		}
+		if rest := len(unusable) - mostUnusable; rest > 0 {
+			unusable = append(unusable[:mostUnusable:mostUnusable], fmt.Sprintf("and %d more", rest))
+		}
+		return fault.Permanentf(registryv1.ReasonTrustedCANotFound,
+			"spec.additionalTrustedCA.name: ConfigMap %s in namespace %s has keys without effect (%s); write each as host or host..port with certificates in PEM, or remove it",
+			name, c.Settings.Namespace, strings.Join(unusable, ", "))
 	}
 	kept := ""
 	if in.AdditionalCAMissing {

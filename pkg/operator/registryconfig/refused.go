@@ -1,33 +1,20 @@
 package registryconfig
 
 import (
-	"errors"
-	"fmt"
-	"strings"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/apply"
-	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/origin"
 )
 
-// mostCauses is how many of the refused fields are told of; who corrects them sees the rest.
-const mostCauses = 3
-
-// origin says which field of Config a field of an object comes from.
-type origin struct{ prefix, field string }
-
 // podOrigins are those of both Deployments, below spec and spec.imageAPI.
-var podOrigins = []origin{
+var podOrigins = []origin.Field{
 	{"spec.template.spec.containers[0].resources", "resources"},
 	{"spec.template.spec.tolerations", "tolerations"},
 	{"spec.template.spec.nodeSelector", "nodeSelector"},
 	{"spec.replicas", "replicas"},
 }
 
-var registryOrigins = append([]origin{
+var registryOrigins = append([]origin.Field{
 	{"spec.template.spec.affinity", "affinity"},
 	{"spec.template.spec.topologySpreadConstraints", "topologySpreadConstraints"},
 	{"spec.template.spec.runtimeClassName", "unsupportedConfigOverrides.deployment.runtimeClassName"},
@@ -37,66 +24,25 @@ var registryOrigins = append([]origin{
 	{"spec.template.spec.volumes[0].persistentVolumeClaim", "storage.pvc.claim"},
 }, podOrigins...)
 
-var claimOrigins = []origin{
+var claimOrigins = []origin.Field{
 	{"metadata.name", "storage.pvc.claim"},
 	{"spec.resources", "storage.pvc.size"},
 	{"spec.accessModes", "storage.pvc.accessModes"},
 	{"spec.storageClassName", "storage.pvc.storageClassName"},
 }
 
-func originsOf(ref apply.Ref) (where string, origins []origin) {
+// sourceOf says where in Config the fields of an object come from.
+func sourceOf(ref apply.Ref) origin.Source {
+	source := origin.Source{Object: "Config cluster", Where: "spec."}
 	switch {
 	case ref.Kind == "Deployment" && ref.Name == registryv1.RegistryName:
-		return "spec.", registryOrigins
+		source.Fields = registryOrigins
 	case ref.Kind == "Deployment" && ref.Name == registryv1.ImageAPIName:
-		return "spec.imageAPI.", podOrigins
+		source.Where, source.Fields = "spec.imageAPI.", podOrigins
 	case ref.Kind == "PersistentVolumeClaim":
-		return "spec.", claimOrigins
+		source.Fields = claimOrigins
 	}
-	return "", nil
+	return source
 }
 
-// refusal is the fault that follows from a refused object. What is refused now is refused the next time, too; what
-// runs stays as it is.
-func refusal(ref apply.Ref, err error) error {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
-		return fault.Permanentf(registryv1.ReasonVerificationFailed, "%v; correct the field of Config cluster that it comes from", err)
-	}
-	where, origins := originsOf(ref)
-	var fields, texts []string
-	add := func(list []string, text string) []string {
-		for _, have := range list {
-			if have == text {
-				return list
-			}
-		}
-		return append(list, text)
-	}
-	causes := status.Status().Details.Causes
-	for i, cause := range causes {
-		if field := fieldOf(cause, origins); field != "" {
-			fields = add(fields, where+field)
-		}
-		if i < mostCauses {
-			texts = add(texts, cause.Field+": "+cause.Message)
-		}
-	}
-	if rest := len(causes) - mostCauses; rest > 0 {
-		texts = append(texts, fmt.Sprintf("and %d more", rest))
-	}
-	correct := "the field of Config cluster that it comes from"
-	if len(fields) > 0 {
-		correct = strings.Join(fields, " and ") + " of Config cluster"
-	}
-	return fault.Permanentf(registryv1.ReasonVerificationFailed, "the cluster refuses %s: %s; correct %s", ref, strings.Join(texts, ", "), correct)
-}
-
-func fieldOf(cause metav1.StatusCause, origins []origin) string {
-	for _, origin := range origins {
-		if strings.HasPrefix(cause.Field, origin.prefix) {
-			return origin.field
-		}
-	}
-	return ""
-}
+func refusal(ref apply.Ref, err error) error { return origin.Fault(ref, err, sourceOf(ref)) }

@@ -67,7 +67,17 @@ func verify(c *Controller, config *registryv1.Config) error {
 	if len(overrides.Unknown) > 0 {
 		c.Events("Warning", "UnknownConfigOverride", "spec.unsupportedConfigOverrides has keys without effect: "+strings.Join(overrides.Unknown, ", "))
 	}
-	return nil
+	return issuerFault(config.Spec.Auth.OIDC)
+}
+
+// issuerFault tells of an issuer that the registry does without. The schema refuses it in an object that is written
+// now; one that is older goes on as it did.
+func issuerFault(oidc registryv1.OIDCSpec) error {
+	if oidc.IssuerURL == "" || strings.TrimSpace(oidc.ClientID) != "" {
+		return nil
+	}
+	return fault.Permanentf(registryv1.ReasonVerificationFailed,
+		"spec.auth.oidc.clientID of Config cluster is empty, so the registry takes no tokens of spec.auth.oidc.issuerURL; set it to the audience of the tokens, or clear issuerURL")
 }
 
 // aggregation is the name by which the image-api-server calls the fault, in the text with which it ends.

@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -62,7 +63,7 @@ func APIServerDeployment(in Inputs) (*unstructured.Unstructured, error) {
 	container.Args = append(container.Args, storageArguments(in.ImageStorage.Etcd)...)
 	container.Args = append(container.Args, "--v="+strconv.Itoa(Verbosity(in.Config.Spec.LogLevel)))
 	proxy, err := in.proxyEnv(in.ImageStorage.Etcd.Hosts()...)
-	if err != nil {
+	if err := errors.Join(err, in.checkTrustedCA(), checkEnv(proxy), checkMemory("Config cluster", "spec.imageAPI.resources", config.Resources)); err != nil {
 		return nil, err
 	}
 	container.Env = append(container.Env, literal(proxy)...)

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -26,12 +27,21 @@ func PrunerAccess(s Settings) ([]*unstructured.Unstructured, error) {
 func CheckSchedule(schedule string) error {
 	if strings.Contains(schedule, "TZ") {
 		return fault.Permanentf(registryv1.ReasonInvalidSchedule,
-			"spec.schedule of ImagePruner cluster: write the time zone into spec.timeZone")
+			"spec.schedule of ImagePruner cluster holds a time zone; write that into spec.timeZone")
 	}
 	if _, err := cron.ParseStandard(schedule); err != nil {
-		return fault.Permanentf(registryv1.ReasonInvalidSchedule, "spec.schedule of ImagePruner cluster: %v", err)
+		return fault.Permanentf(registryv1.ReasonInvalidSchedule,
+			"spec.schedule of ImagePruner cluster: %s; write five fields of cron, as 0 0 * * *", strings.ToValidUTF8(fmt.Sprintf("%.300s", err.Error()), "?"))
 	}
 	return nil
+}
+
+// NeverComes says whether a schedule names only days that no month has, as the 30th of February. Kubernetes takes it,
+// and some write it in place of suspending.
+func NeverComes(schedule string) bool {
+	times, err := cron.ParseStandard(or(schedule, registryv1.DefaultPruneSchedule))
+	// The search covers some years; begun with a leap year it finds the last day of February, too.
+	return err == nil && times.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero()
 }
 
 // checkTimeZone accepts what Kubernetes accepts: a name of the time zone database.
@@ -42,7 +52,7 @@ func checkTimeZone(name *string) error {
 	_, err := time.LoadLocation(*name)
 	if *name == "" || strings.EqualFold(*name, "Local") || err != nil {
 		return fault.Permanentf(registryv1.ReasonInvalidSchedule,
-			"spec.timeZone of ImagePruner cluster: %q is no time zone; write a name as Europe/Berlin, or leave the field out", *name)
+			"spec.timeZone of ImagePruner cluster: %.100q is no time zone; write a name as Europe/Berlin, or leave the field out", *name)
 	}
 	return nil
 }
@@ -55,6 +65,9 @@ func PruneCronJob(s Settings, pruner *registryv1.ImagePruner, registryRemoved bo
 		return nil, err
 	}
 	if err := checkTimeZone(spec.TimeZone); err != nil {
+		return nil, err
+	}
+	if err := checkPruner(spec); err != nil {
 		return nil, err
 	}
 	job, err := typed[batchv1.CronJob](s, manifests.ImagePruner, "cronjob.yaml")

@@ -110,6 +110,8 @@ func TestSchedulesAndTimeZonesThatKubernetesRefusesAreNamed(t *testing.T) {
 		{"TZ=UTC 0 0 * * *", "", "spec.timeZone"},
 		{"CRON_TZ=Asia/Shanghai 0 0 * * *", "", "spec.timeZone"},
 		{"TZ=", "", "spec.timeZone"},
+		{strings.Repeat("x\u00e9", 10_000), "", "spec.schedule"},
+		{"", strings.Repeat("x\u00e9", 10_000), "spec.timeZone"},
 		{"", "Mars/Base", "spec.timeZone"},
 		{"", "local", "spec.timeZone"},
 		{"", "../etc/passwd", "spec.timeZone"},
@@ -120,8 +122,8 @@ func TestSchedulesAndTimeZonesThatKubernetesRefusesAreNamed(t *testing.T) {
 		}
 		_, err := PruneCronJob(settings(t), &registryv1.ImagePruner{Spec: spec}, false)
 		var permanent *fault.Permanent
-		if !errors.As(err, &permanent) || permanent.Reason != registryv1.ReasonInvalidSchedule || !strings.Contains(permanent.Message, test.want) {
-			t.Errorf("schedule %q, zone %q: error %v, want InvalidSchedule that names %s", test.schedule, test.zone, err, test.want)
+		if !errors.As(err, &permanent) || permanent.Reason != registryv1.ReasonInvalidSchedule || !strings.Contains(permanent.Message, test.want) || len(permanent.Message) > 1000 {
+			t.Errorf("schedule %.100q, zone %.100q: error %.1200v, want InvalidSchedule that names %s", test.schedule, test.zone, err, test.want)
 		}
 	}
 	empty := ""

@@ -130,7 +130,7 @@ func TestChecksumFollowsOnlyWhatAPodReadsAtStart(t *testing.T) {
 	if hash(func(in *Inputs) { in.Bundle = "other" }) != same {
 		t.Error("a new trust bundle rolls the registry")
 	}
-	if hash(func(in *Inputs) { in.TrustedCA = map[string]string{"ca-bundle.crt": "x"} }) == same {
+	if hash(func(in *Inputs) { in.TrustedCA = map[string]string{"ca-bundle.crt": certificate(t)} }) == same {
 		t.Error("a new trusted-ca does not roll the registry")
 	}
 	if hash(func(in *Inputs) { in.HTTPSecret = "other" }) == same {

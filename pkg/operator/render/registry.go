@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -32,6 +33,9 @@ func RegistryDeployment(in Inputs) (*unstructured.Unstructured, error) {
 	}
 	env, err := RegistryEnv(in)
 	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(in.checkTrustedCA(), in.checkOIDCCA(), checkEnv(env), checkMemory("Config cluster", "spec.resources", in.Config.Spec.Resources)); err != nil {
 		return nil, err
 	}
 	spec, config := &deployment.Spec, in.Config.Spec

@@ -111,6 +111,12 @@ func sizeOf(data map[string]string) int {
 	return size
 }
 
+// UnusableCertificates says of each key of spec.additionalTrustedCA that is left out why, in the order of the keys.
+func UnusableCertificates(in Inputs, now time.Time) []string {
+	_, skipped := in.usersCertificates(now)
+	return skipped
+}
+
 // usersCertificates are the sound keys of spec.additionalTrustedCA. While its ConfigMap does not exist, what was
 // published of it stays: a ConfigMap that is replaced must not take the trust of every node away for a moment.
 func (in Inputs) usersCertificates(now time.Time) (sound map[string]string, skipped []string) {

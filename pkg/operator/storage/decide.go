@@ -43,6 +43,8 @@ func Decide(config *registryv1.Config, facts Facts) (Plan, error) {
 		return Plan{Exists: Existence{registryv1.ConditionFalse, registryv1.ReasonNotConfigured, "no storage is configured"}},
 			fault.Permanentf(registryv1.ReasonStorageNotConfigured,
 				"no storage is configured and the cluster has no default StorageClass; %s", howToConfigure)
+	case spec.EmptyDir != nil && tooSmall(spec.EmptyDir.SizeLimit):
+		return invalid("spec.storage.emptyDir.sizeLimit is %s, with which the Pod would be evicted at once; write the unit, as 10Gi, or 0 for no limit", spec.EmptyDir.SizeLimit.String())
 	case spec.EmptyDir != nil:
 		return decideEmptyDir(config), nil
 	case len(set) == 0 || spec.PVC != nil:
@@ -74,6 +76,11 @@ func backends(s registryv1.StorageSpec) []string {
 		}
 	}
 	return out
+}
+
+// tooSmall says whether a size is a mistake in the unit: 100 is a hundred bytes. The cluster refuses negative ones.
+func tooSmall(size *resource.Quantity) bool {
+	return size != nil && size.Sign() > 0 && size.CmpInt64(mebibyte) < 0
 }
 
 func filesystemEnv() []corev1.EnvVar {
@@ -176,6 +183,10 @@ func decideClaim(plan *Plan, config *registryv1.Config, facts Facts, named bool)
 	}
 	if err := checkClass(plan, facts); err != nil {
 		return err
+	}
+	if claim == nil && tooSmall(wanted.Size) {
+		return plan.missing(registryv1.ReasonPVCNotFound, registryv1.ReasonInvalidStorageConfiguration,
+			"spec.storage.pvc.size is %s, too small for any image; write the unit, as 100Gi", wanted.Size.String())
 	}
 	plan.Claim = ownClaim(config, wanted)
 	plan.Exists = Existence{registryv1.ConditionTrue, registryv1.ReasonPVCCreated, fmt.Sprintf("PersistentVolumeClaim %s is kept by the operator", wanted.Claim)}

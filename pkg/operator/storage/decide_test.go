@@ -57,6 +57,13 @@ func classed(class string) registryv1.StorageSpec {
 	return registryv1.StorageSpec{ManagementState: registryv1.Managed, PVC: &registryv1.PVCStorage{Claim: "data", StorageClassName: class}}
 }
 
+func size(text string) *resource.Quantity { return ptr.To(resource.MustParse(text)) }
+
+// sized asks for a claim of the operator's with a size.
+func sized(text string) registryv1.StorageSpec {
+	return registryv1.StorageSpec{ManagementState: registryv1.Managed, PVC: &registryv1.PVCStorage{Claim: "data", Size: size(text)}}
+}
+
 func copied() *corev1.PersistentVolumeClaim {
 	c := claim(false, corev1.ReadWriteOnce)
 	mark(c, "kubectl-client-side-apply")
@@ -84,6 +91,12 @@ func TestDecide(t *testing.T) {
 			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
 		{name: "emptyDir", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{}}, exists: registryv1.ReasonEmptyDir,
 			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
+		{name: "emptyDir without a limit", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{SizeLimit: size("0")}}, exists: registryv1.ReasonEmptyDir,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: RollingUpdate}},
+		{name: "emptyDir without the unit", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{SizeLimit: size("10")}}, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonUnknownError},
+		{name: "new claim without the unit", replicas: 1, storage: sized("100"), fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCNotFound},
+		{name: "new claim of the least size", replicas: 1, storage: sized("1Mi"), exists: registryv1.ReasonPVCCreated, creates: true,
+			want: Plan{Replicas: 1, ReplicasReason: "AsSpecified", Strategy: Recreate}},
 		{name: "two back ends", replicas: 1, storage: registryv1.StorageSpec{EmptyDir: &registryv1.EmptyDirStorage{}, PVC: &registryv1.PVCStorage{}}, fault: registryv1.ReasonMultipleStoragesConfigured},
 		{name: "object store without a driver", replicas: 1, storage: registryv1.StorageSpec{IBMCOS: &registryv1.IBMCOSStorage{}}, fault: registryv1.ReasonUnsupportedStorage, exists: registryv1.ReasonUnknownError},
 		{name: "named claim is missing", replicas: 1, storage: named, fault: registryv1.ReasonInvalidStorageConfiguration, exists: registryv1.ReasonPVCNotFound},
