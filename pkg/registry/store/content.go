@@ -157,17 +157,44 @@ func (s *Store) Manifest(ctx context.Context, canonical digest.Digest) ([]byte, 
 }
 
 // PutManifest stores the bytes of a manifest under their canonical digest. Bytes that
-// are there already are relied upon by the rules of Rely, damaged ones are replaced.
+// are there already are relied upon by the rules of Rely, damaged ones are replaced. Bytes
+// that are being deleted are waited for to go: what is put over them would go with them.
 func (s *Store) PutManifest(ctx context.Context, raw []byte, canonical digest.Digest) error {
-	_, err := s.Rely(ctx, canonical)
-	if err == nil {
-		_, err = s.Manifest(ctx, canonical)
+	deadline := s.options.Now().Add(deletionWait)
+	for {
+		_, err := s.Rely(ctx, canonical)
+		if err == nil {
+			_, err = s.Manifest(ctx, canonical)
+		}
+		if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		deleting := false
+		if errors.Is(err, ErrNotFound) {
+			if deleting, err = s.Stored(ctx, canonical); err != nil {
+				return err
+			}
+		}
+		if !deleting {
+			if err := s.put(ctx, blobPath(canonical), raw); err != nil {
+				return err
+			}
+			if kept, err := s.isKept(ctx, canonical); err != nil || kept {
+				return err
+			}
+		}
+		if err := s.awaitDeletion(ctx, canonical, deadline); err != nil {
+			return err
+		}
 	}
-	switch {
-	case err == nil:
-		return nil
-	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt):
-		return err
+}
+
+// isKept tells whether bytes that were written a moment ago are there and nobody has announced
+// to take them. The announcement comes first: it ends after the removal.
+func (s *Store) isKept(ctx context.Context, canonical digest.Digest) (bool, error) {
+	_, err := s.stat(ctx, markerPath(deletingMarker, canonical))
+	if !errors.Is(err, ErrNotFound) {
+		return false, err
 	}
-	return s.put(ctx, blobPath(canonical), raw)
+	return s.Stored(ctx, canonical)
 }

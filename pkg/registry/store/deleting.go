@@ -17,7 +17,7 @@ const (
 	// what a push relied on within the last five minutes is younger than that.
 	MinimumAge = 2 * touchAge
 
-	// decisionAge is how long the look at the ages of a blob stays valid.
+	// decisionAge is how long the announcement and the look at the ages of a blob stay valid.
 	decisionAge = 5 * time.Second
 	// decisions bounds how often a slow storage lets a deletion start over.
 	decisions = 5
@@ -156,11 +156,11 @@ func (d *deleter) run(ctx context.Context) (Deletion, error) {
 
 // attempt makes the steps of the protocol once.
 func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err error) {
+	began := d.store.options.Now()
 	announced, refusal, err := d.announce(ctx)
 	if err != nil || announced.IsZero() {
 		return refused(refusal, err)
 	}
-	looked := d.store.options.Now()
 	reason, data, err := d.look(ctx, announced)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -182,7 +182,7 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 	if own, err := d.owns(ctx); err != nil || !own {
 		return refused(ReasonBusy, err)
 	}
-	if now := d.store.options.Now(); now.Sub(looked) >= decisionAge || now.Before(looked) {
+	if now := d.store.options.Now(); now.Sub(began) >= decisionAge || now.Before(began) {
 		return Deletion{}, true, nil
 	}
 	if err := ctx.Err(); err != nil {

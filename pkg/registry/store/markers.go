@@ -17,6 +17,9 @@ const (
 	touchAge = 5 * time.Minute
 	// deletingAge is how long the marker of a deleter that died is respected.
 	deletingAge = 10 * time.Minute
+	// leftoverAge is how long it is respected by who has newer bytes: longer than decisionAge
+	// and the removal, shorter than deletionWait, so that a push after a crash only waits.
+	leftoverAge = 25 * time.Second
 
 	rememberedTouches = 16384
 
@@ -75,9 +78,11 @@ func (s *Store) touch(ctx context.Context, info Info) error {
 	return nil
 }
 
-// beingDeleted tells whether a living deleter has announced to take these bytes. A
-// marker that is older than the bytes was left by a crash. One that looks expired may be
-// the work of a storage whose clock is behind, so that clock decides.
+// beingDeleted tells whether a living deleter has announced to take these bytes. A marker that
+// is older than the bytes was left by a crash, once it is older than any removal takes: of two
+// deleters in the same moment one can have removed what was there before, and the other still
+// be about to. One that looks expired, or is from the future, may be the work of a storage with a
+// wrong clock, so that clock decides.
 func (s *Store) beingDeleted(ctx context.Context, info Info) (bool, error) {
 	marker, err := s.stat(ctx, markerPath(deletingMarker, info.Digest))
 	if errors.Is(err, ErrNotFound) {
@@ -86,14 +91,17 @@ func (s *Store) beingDeleted(ctx context.Context, info Info) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if marker.ModTime().Before(info.ModTime) {
-		return false, nil
+	respected := deletingAge
+	leftover := marker.ModTime().Before(info.ModTime)
+	if leftover {
+		respected = leftoverAge
 	}
-	if s.options.ReadOnly || s.options.Now().Sub(marker.ModTime()) < deletingAge {
-		return s.options.Now().Sub(marker.ModTime()) < deletingAge, nil
+	age := s.options.Now().Sub(marker.ModTime())
+	if s.options.ReadOnly || age < respected && (age >= 0 || !leftover) {
+		return age < respected, nil
 	}
 	now, err := s.storageNow(ctx)
-	return err == nil && now.Sub(marker.ModTime()) < deletingAge, err
+	return err == nil && now.Sub(marker.ModTime()) < respected, err
 }
 
 // storageNow asks the storage for its time, by which markers are dated: a file server can be

@@ -108,6 +108,31 @@ func TestDeletingMarker(t *testing.T) {
 	}
 }
 
+// A deleter that died after the removal holds up who stores the same again for less than a push
+// waits, also where the clock of the storage is wrong.
+func TestADeleterThatDiedOnlyDelaysAPush(t *testing.T) {
+	for name, behind := range map[string]time.Duration{"right": 0, "behind": 3 * time.Hour, "ahead": -3 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(t, stepped{inmemory.New(), behind}, Options{})
+				f := &fixture{Store: s}
+				if err := s.put(t.Context(), markerPath(deletingMarker, digest.FromString("layer")), nil); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+				start := time.Now()
+				d := f.upload(t, app, "layer")
+				if took := time.Since(start); took < leftoverAge-time.Second || took >= deletionWait {
+					t.Errorf("the push took %s", took)
+				}
+				if _, err := s.Rely(t.Context(), d); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // An upload of content that is being deleted waits until it is gone and stores it again.
 func TestUploadWaitsForADeletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -123,7 +148,7 @@ func TestUploadWaitsForADeletion(t *testing.T) {
 		}
 		go func() {
 			time.Sleep(3 * time.Second)
-			if err := s.remove(t.Context(), blobDirectory(d)); err != nil {
+			if err := errors.Join(s.remove(t.Context(), blobDirectory(d)), s.remove(t.Context(), markerPath(deletingMarker, d))); err != nil {
 				t.Error(err)
 			}
 		}()

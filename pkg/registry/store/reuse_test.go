@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,6 +120,7 @@ func schedule(actors []*actor, choose func(n int) int) {
 		case len(ready) == 0:
 			time.Sleep(time.Second) // all of them wait for time to pass
 		default:
+			time.Sleep(time.Millisecond) // so that what was written later has a later time
 			ready[choose(len(ready))].allow <- struct{}{}
 		}
 	}
@@ -187,6 +189,13 @@ func (r *reuse) send(ctx context.Context) error {
 	}
 	_, err = session.Commit(ctx, r.blob)
 	return err
+}
+
+// replace pushes the blob as a manifest, which is acknowledged as soon as it is stored.
+func (r *reuse) replace() *actor {
+	return &actor{name: "replace", run: func(ctx context.Context) {
+		r.accepted = r.PutManifest(ctx, []byte(reused), r.blob) == nil
+	}}
 }
 
 func (r *reuse) delete(minAge time.Duration) *actor {
@@ -266,6 +275,28 @@ func TestEveryInterleavingOfPushAndDelete(t *testing.T) {
 	}
 }
 
+// Behaviour 85: a manifest that is pushed again while its bytes are deleted is stored when the
+// push ends.
+func TestEveryInterleavingOfAManifestAndItsDeletion(t *testing.T) {
+	for name, test := range map[string]struct{ leftover, behind time.Duration }{
+		"clean": {}, "after a crash": {leftover: 11 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			schedules := exhaust(t, func(choose func(n int) int) (err error) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newReuse(t, test.leftover, test.behind)
+					schedule([]*actor{r.replace(), r.delete(MinimumAge)}, choose)
+					if err = r.check(); err == nil && !r.accepted {
+						err = errors.New("the push was refused")
+					}
+				})
+				return err
+			})
+			t.Logf("%d schedules", schedules)
+		})
+	}
+}
+
 // Behaviour 85: neither do pushes that upload what they miss, beside two deleters with
 // different ages and a clean-up of markers.
 func TestInterleavingsWithUploads(t *testing.T) {
@@ -274,6 +305,7 @@ func TestInterleavingsWithUploads(t *testing.T) {
 		"one deleter":  func(r *reuse) []*actor { return []*actor{r.push(true), r.delete(MinimumAge)} },
 		"two deleters": func(r *reuse) []*actor { return []*actor{r.push(true), r.delete(MinimumAge), r.delete(MinimumAge)} },
 		"tidying":      func(r *reuse) []*actor { return []*actor{r.push(true), r.tidy(), r.delete(MinimumAge)} },
+		"manifest":     func(r *reuse) []*actor { return []*actor{r.replace(), r.delete(MinimumAge), r.delete(MinimumAge)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			accepted := 0
@@ -301,5 +333,59 @@ func TestInterleavingsWithUploads(t *testing.T) {
 				t.Errorf("%d of %d pushes succeeded", accepted, schedules)
 			}
 		})
+	}
+}
+
+// turn is how many operations an actor makes before the next one.
+type turn struct {
+	of         *actor
+	operations int
+}
+
+// script is a schedule that was written by hand. An actor who waits for time to pass gives up
+// his turn, and after the last turn everybody goes on in order.
+func script(actors []*actor, turns ...turn) func(n int) int {
+	return func(int) int {
+		var ready []*actor
+		for _, a := range actors {
+			if a.waiting {
+				ready = append(ready, a)
+			}
+		}
+		for len(turns) > 0 {
+			if at := slices.Index(ready, turns[0].of); at >= 0 && turns[0].operations > 0 {
+				turns[0].operations--
+				return at
+			}
+			turns = turns[1:]
+		}
+		return 0
+	}
+}
+
+// Behaviour 85: two deleters that began in the same moment both believe in their announcement.
+// What is pushed after the first one has removed the bytes, the second would remove.
+func TestAPushBetweenTwoDeleters(t *testing.T) {
+	const toTheEnd = 1000
+	var failed []string
+	for before := 1; before <= 8; before++ {
+		for name, push := range map[string]func(*reuse) *actor{
+			"blob": func(r *reuse) *actor { return r.push(true) }, "manifest": func(r *reuse) *actor { return r.replace() },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newReuse(t, 0, 0)
+				first, second, pusher := r.delete(MinimumAge), r.delete(MinimumAge), push(r)
+				actors := []*actor{first, second, pusher}
+				// The second one looks for announcements before the first one makes his, and is
+				// stopped before he removes anything.
+				schedule(actors, script(actors, turn{second, 1}, turn{first, 7}, turn{second, before}, turn{first, toTheEnd}, turn{pusher, toTheEnd}, turn{second, toTheEnd}))
+				if err := r.check(); err != nil || !r.accepted && before < 5 {
+					failed = append(failed, fmt.Sprintf("%s, %d operations of the second deleter: accepted %t, %v", name, before, r.accepted, err))
+				}
+			})
+		}
+	}
+	if len(failed) > 0 {
+		t.Error(strings.Join(failed, "\n"))
 	}
 }
