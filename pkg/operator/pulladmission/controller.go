@@ -28,8 +28,8 @@ const (
 	// lookAgain is when the kinds that are served are looked at again, and the objects compared.
 	lookAgain   = 10 * time.Minute
 	syncTimeout = 30 * time.Second
-	// theKey is the only key: policy and binding belong together.
-	theKey = render.PullAdmissionName
+	// theName is that of policy and binding, which belong together.
+	theName = render.PullAdmissionName
 
 	policies = "mutatingadmissionpolicies"
 	bindings = "mutatingadmissionpolicybindings"
@@ -65,8 +65,7 @@ func (o Options) Validate() error {
 // Controller keeps policy and binding as Decide wants them.
 type Controller struct {
 	Options
-	queue keyed.Queue[string]
-	loop  *keyed.Loop[string]
+	*keyed.Single
 	watch watches
 }
 
@@ -78,16 +77,16 @@ func New(o Options) (*Controller, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	c := &Controller{Options: o, queue: keyed.NewQueue[string](controllerName, o.Clock, nil)}
-	look := func() { c.queue.Add(theKey) }
-	c.watch.onEvent = look
+	c := &Controller{Options: o}
+	c.Single = keyed.NewSingle(controllerName, o.Clock, c.sync)
+	c.watch.onEvent = c.Enqueue
 	registration, err := o.Configs.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { look() }, UpdateFunc: func(any, any) { look() }, DeleteFunc: func(any) { look() },
+		AddFunc: func(any) { c.Enqueue() }, UpdateFunc: func(any, any) { c.Enqueue() }, DeleteFunc: func(any) { c.Enqueue() },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull admission: watch Config: %w", err)
 	}
-	c.loop = keyed.New(keyed.Options[string]{Name: controllerName, Queue: c.queue, Synced: []cache.InformerSynced{registration.HasSynced}, Sync: c.sync})
+	c.Await(registration.HasSynced)
 	return c, nil
 }
 
@@ -95,10 +94,10 @@ func New(o Options) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) {
 	defer c.watch.end()
 	c.watch.ctx = ctx
-	c.loop.Run(ctx, 1, func() { c.queue.Add(theKey) })
+	c.Single.Run(ctx)
 }
 
-func (c *Controller) sync(ctx context.Context, _ string) (time.Duration, error) {
+func (c *Controller) sync(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	object, _, err := c.Configs.GetIndexer().GetByKey(registryv1.SingletonName)
@@ -216,20 +215,20 @@ func made(live *unstructured.Unstructured) bool {
 func (c *Controller) remove(ctx context.Context, version string) error {
 	for _, resource := range []string{bindings, policies} {
 		client := c.resource(version, resource)
-		live, err := client.Get(ctx, theKey, metav1.GetOptions{})
+		live, err := client.Get(ctx, theName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s %s: %w", resource, theKey, err)
+			return fmt.Errorf("read %s %s: %w", resource, theName, err)
 		}
 		if !made(live) || live.GetDeletionTimestamp() != nil {
 			continue
 		}
 		uid := live.GetUID()
-		err = client.Delete(ctx, theKey, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		err = client.Delete(ctx, theName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s %s: %w", resource, theKey, err)
+			return fmt.Errorf("delete %s %s: %w", resource, theName, err)
 		}
 	}
 	return nil

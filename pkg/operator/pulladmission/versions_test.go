@@ -5,11 +5,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	"k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -66,7 +69,7 @@ func TestTheVersionThatIsServedIsUsed(t *testing.T) {
 			if got, err := c.served(); err != nil || got != test.want {
 				t.Fatalf("version %q, error %v, want %q", got, err, test.want)
 			}
-			if after, err := c.sync(context.Background(), theKey); err != nil || after != lookAgain {
+			if after, err := c.sync(context.Background()); err != nil || after != lookAgain {
 				t.Errorf("looks again after %s, error %v", after, err)
 			}
 			for _, action := range client.Actions() {
@@ -78,7 +81,7 @@ func TestTheVersionThatIsServedIsUsed(t *testing.T) {
 	}
 	c, client, api := serving(t, map[string][]string{"v1": both})
 	api.PrependReactor("get", "resource", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("unavailable") })
-	if _, err := c.sync(context.Background(), theKey); err == nil || !strings.Contains(err.Error(), render.PullAdmissionGroup) || len(client.Actions()) > 0 {
+	if _, err := c.sync(context.Background()); err == nil || !strings.Contains(err.Error(), render.PullAdmissionGroup) || len(client.Actions()) > 0 {
 		t.Errorf("error %v, requests %v: what is not known is not acted upon", err, client.Actions())
 	}
 }
@@ -89,7 +92,7 @@ func TestAPolicyWithoutItsLabelsIsRemoved(t *testing.T) {
 		out := &unstructured.Unstructured{}
 		out.SetAPIVersion(render.PullAdmissionGroup + "/v1")
 		out.SetKind(kind)
-		out.SetName(theKey)
+		out.SetName(theName)
 		out.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1",
 			FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:policyName":{}}}`)}})
 		return out
@@ -106,5 +109,43 @@ func TestAPolicyWithoutItsLabelsIsRemoved(t *testing.T) {
 	}
 	if len(deleted) != 1 || deleted[0] != bindings {
 		t.Errorf("deleted %q, want the operator's own only", deleted)
+	}
+}
+
+// listThenWatch tells the informer that its source does not send its state through a watch.
+type listThenWatch struct{ *cache.ListWatch }
+
+func (listThenWatch) IsWatchListSemanticsUnSupported() bool { return true }
+
+// While API servers of two versions answer in turn, one of them does not know what the other one serves. That is no
+// end: the policy is to come when both do.
+func TestAKindThatIsNotFoundIsTriedAgain(t *testing.T) {
+	c, client, _ := serving(t, map[string][]string{"v1": {policies, bindings}})
+	config := registryv1.Config{ObjectMeta: metav1.ObjectMeta{Name: registryv1.SingletonName}}
+	config.Spec.ManagementState = registryv1.Managed
+	options := c.Options
+	options.Configs = cache.NewSharedIndexInformer(listThenWatch{&cache.ListWatch{
+		ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+			return &registryv1.ConfigList{Items: []registryv1.Config{config}}, nil
+		},
+		WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+	}}, &registryv1.Config{}, 0, cache.Indexers{})
+	c, err := New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	attempts := 0
+	client.PrependReactor("patch", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if attempts++; attempts == 2 {
+			cancel()
+		}
+		return true, nil, apierrors.NewNotFound(action.GetResource().GroupResource(), theName)
+	})
+	go c.Configs.Run(ctx.Done())
+	c.Run(ctx)
+	if attempts < 2 {
+		t.Error("not tried again within a minute")
 	}
 }

@@ -40,7 +40,7 @@ func (w *watches) follow(client dynamic.Interface, version string) {
 	for _, resource := range []string{policies, bindings} {
 		gvr := schema.GroupVersionResource{Group: render.PullAdmissionGroup, Version: version, Resource: resource}
 		informer := dynamicinformer.NewFilteredDynamicInformer(client, gvr, metav1.NamespaceAll, 0, cache.Indexers{}, func(list *metav1.ListOptions) {
-			list.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, theKey).String()
+			list.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, theName).String()
 		}).Informer()
 		_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc: func(any) { w.onEvent() }, UpdateFunc: func(any, any) { w.onEvent() }, DeleteFunc: func(any) { w.onEvent() },
