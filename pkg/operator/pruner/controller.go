@@ -15,14 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	batchlisters "k8s.io/client-go/listers/batch/v1"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
@@ -31,6 +27,7 @@ import (
 	"image.alauda.io/registry/pkg/operator/apply"
 	"image.alauda.io/registry/pkg/operator/bootstrap"
 	"image.alauda.io/registry/pkg/operator/fault"
+	"image.alauda.io/registry/pkg/operator/keyed"
 	"image.alauda.io/registry/pkg/operator/origin"
 	"image.alauda.io/registry/pkg/operator/render"
 )
@@ -38,8 +35,6 @@ import (
 const (
 	controllerName = "pruner"
 	syncTimeout    = 30 * time.Second
-	minBackoff     = time.Second
-	maxBackoff     = 5 * time.Minute
 	resync         = 10 * time.Minute
 	graceRetry     = 30 * time.Second
 	// createdBy marks Jobs of the CronJob.
@@ -90,9 +85,8 @@ func (o Options) Validate() error {
 // Controller keeps the CronJob.
 type Controller struct {
 	Options
+	*keyed.Single
 	jobs         batchlisters.JobNamespaceLister
-	synced       []cache.InformerSynced
-	queue        workqueue.TypedRateLimitingInterface[string]
 	failingSince time.Time
 }
 
@@ -105,13 +99,8 @@ func New(o Options) (*Controller, error) {
 		return nil, err
 	}
 	jobs := o.Namespaced.Batch().V1().Jobs()
-	c := &Controller{
-		Options: o,
-		jobs:    jobs.Lister().Jobs(o.Settings.Namespace),
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: controllerName, Clock: o.Clock}),
-	}
+	c := &Controller{Options: o, jobs: jobs.Lister().Jobs(o.Settings.Namespace)}
+	c.Single = keyed.NewSingle(controllerName, o.Clock, c.Sync)
 	always := func(any, any) { c.Enqueue() }
 	for _, watch := range []struct {
 		informer cache.SharedIndexInformer
@@ -125,7 +114,7 @@ func New(o Options) (*Controller, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pruner controller: watch: %w", err)
 		}
-		c.synced = append(c.synced, registration.HasSynced)
+		c.Await(registration.HasSynced)
 	}
 	err := o.Applier.Cache.OnEvent(func(object *unstructured.Unstructured, repeated bool) {
 		if !repeated && object.GetLabels()[registryv1.LabelName] == registryv1.PrunerName {
@@ -135,7 +124,7 @@ func New(o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pruner controller: %w", err)
 	}
-	c.synced = append(c.synced, o.Applier.Cache.HasSynced)
+	c.Await(o.Applier.Cache.HasSynced)
 	return c, nil
 }
 
@@ -146,50 +135,10 @@ func (c *Controller) enqueueAsked(before, after any) {
 	}
 }
 
-// Enqueue asks for a sync soon.
-func (c *Controller) Enqueue() { c.queue.Add(controllerName) }
-
-// EnqueueAfter asks for a sync after some time.
-func (c *Controller) EnqueueAfter(after time.Duration) { c.queue.AddAfter(controllerName, after) }
-
-// Run works until ctx ends.
-func (c *Controller) Run(ctx context.Context) {
-	defer utilruntime.HandleCrashWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	go func() {
-		<-ctx.Done()
-		c.queue.ShutDown()
-	}()
-	c.Enqueue()
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		for c.processOne(ctx) {
-		}
-	}, time.Second)
-}
-
-func (c *Controller) processOne(ctx context.Context) bool {
-	key, shutdown := c.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer c.queue.Done(key)
-	syncCtx, cancel := context.WithTimeout(ctx, syncTimeout)
-	again, err := c.Sync(syncCtx)
-	cancel()
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Sync failed", "controller", controllerName)
-		c.queue.AddRateLimited(key)
-		return true
-	}
-	c.queue.Forget(key)
-	c.queue.AddAfter(key, again)
-	return true
-}
-
 // Sync brings the CronJob to what ImagePruner asks for, once, and reports.
 func (c *Controller) Sync(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
 	pruner, err := c.Pruners.Get(ctx, registryv1.SingletonName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		_, err := bootstrap.Pruner(ctx, c.Pruners)
