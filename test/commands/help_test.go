@@ -1,7 +1,9 @@
 // Package commands tests the command lines of all five programs: that their help is complete, and that a mistake
-// is answered with what is wrong and where to read on.
+// is answered with what is wrong and where to read on. And it compares what the pages for users name in commands and
+// sentences with what there is: flags with the help of the programs, objects, namespaces, labels and accounts with the
+// manifests, fields, patches and examples with the types of the API.
 //
-// In: the commands as main calls them. Out: nothing but test results; no command gets as far as its work.
+// In: the commands as main calls them, and the pages. Out: nothing but test results; no command gets as far as its work.
 package commands
 
 import (
