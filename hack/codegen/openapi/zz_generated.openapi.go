@@ -835,21 +835,21 @@ func schema_imagealaudaio_api_imageregistry_v1_GCSStorage(ref common.ReferenceCa
 					},
 					"region": {
 						SchemaProps: spec.SchemaProps{
-							Description: "region is the region of the bucket.",
+							Description: "region is the region of the bucket, for information.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"projectID": {
 						SchemaProps: spec.SchemaProps{
-							Description: "projectID is the Google Cloud project of the bucket.",
+							Description: "projectID is the Google Cloud project of the bucket, for information.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"keyID": {
 						SchemaProps: spec.SchemaProps{
-							Description: "keyID is the name of the KMS key for new objects.",
+							Description: "keyID is not supported; make the KMS key the default key of the bucket.",
 							Type:        []string{"string"},
 							Format:      "",
 						},

@@ -127,6 +127,7 @@ type ImageAPISpec struct {
 }
 
 // ImageStorageSpec says where image metadata is kept.
+// +kubebuilder:validation:XValidation:rule="!has(self.etcd) || (has(self.type) && self.type == 'Etcd')",message="etcd is used with type Etcd only; set the type, or leave etcd out (null in a merge patch)"
 type ImageStorageSpec struct {
 	// type is CRD or Etcd.
 	// +kubebuilder:default=CRD

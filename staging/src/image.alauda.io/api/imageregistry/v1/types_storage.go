@@ -155,18 +155,19 @@ type SecretKeyReference struct {
 }
 
 // GCSStorage is a bucket of Google Cloud Storage.
+// +kubebuilder:validation:XValidation:rule="!has(self.keyID) || self.keyID.size() == 0",message="keyID is not supported: objects would be stored without this key; make it the default key of the bucket and leave the field out"
 type GCSStorage struct {
 	// bucket is the name of the bucket, which must exist.
 	// +kubebuilder:validation:MaxLength=222
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
-	// region is the region of the bucket.
+	// region is the region of the bucket, for information.
 	// +optional
 	Region string `json:"region,omitempty"`
-	// projectID is the Google Cloud project of the bucket.
+	// projectID is the Google Cloud project of the bucket, for information.
 	// +optional
 	ProjectID string `json:"projectID,omitempty"`
-	// keyID is the name of the KMS key for new objects.
+	// keyID is not supported; make the KMS key the default key of the bucket.
 	// +optional
 	KeyID string `json:"keyID,omitempty"`
 	// rootDirectory is the path inside the bucket.

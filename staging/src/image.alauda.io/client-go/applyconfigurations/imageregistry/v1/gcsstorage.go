@@ -11,11 +11,11 @@ package v1
 type GCSStorageApplyConfiguration struct {
 	// bucket is the name of the bucket, which must exist.
 	Bucket *string `json:"bucket,omitempty"`
-	// region is the region of the bucket.
+	// region is the region of the bucket, for information.
 	Region *string `json:"region,omitempty"`
-	// projectID is the Google Cloud project of the bucket.
+	// projectID is the Google Cloud project of the bucket, for information.
 	ProjectID *string `json:"projectID,omitempty"`
-	// keyID is the name of the KMS key for new objects.
+	// keyID is not supported; make the KMS key the default key of the bucket.
 	KeyID *string `json:"keyID,omitempty"`
 	// rootDirectory is the path inside the bucket.
 	RootDirectory *string `json:"rootDirectory,omitempty"`
