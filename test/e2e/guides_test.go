@@ -156,7 +156,7 @@ func readsOnly(code string) bool {
 	if slices.Contains(words, "-f") || slices.Contains(words, "--confirm") {
 		return false
 	}
-	for _, mine := range []string{"team-a", "NAME", "app:v1"} {
+	for _, mine := range []string{"team-a", "NAME", "app:v1", "copy-images"} {
 		if strings.Contains(code, mine) {
 			return false
 		}
