@@ -122,7 +122,7 @@ func connect(ctx context.Context, c *config.Config, traces *tracing.Tracing, log
 	if deps.API, err = imageapi.NewKubeClient(calls); err != nil {
 		return deps, err
 	}
-	if deps.Signatures, err = signatures.NewKubeClient(kubeConfig); err != nil {
+	if deps.Signatures, err = signatures.NewKubeClient(calls); err != nil {
 		return deps, err
 	}
 	deps.Streams, err = streams.NewKubeSource(kubeConfig)
