@@ -155,7 +155,7 @@ func removeWhole(root *fsroot.Dir, host string, owned, temps []string) error {
 		}
 	}
 	err = root.Rmdir(temp)
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
+	if inUse(err) {
 		if temp == host {
 			return nil // somebody else's now, or the place of a mount
 		}
@@ -168,3 +168,9 @@ func removeWhole(root *fsroot.Dir, host string, owned, temps []string) error {
 // it belongs to the layer below, as on a node whose image was made with the agent's files in it, or something
 // is mounted on it.
 func immovable(err error) bool { return errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EBUSY) }
+
+// inUse says of a directory that it cannot be removed: somebody put a file into it in the last moment, or something is
+// mounted on it or below.
+func inUse(err error) bool {
+	return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
+}

@@ -58,3 +58,29 @@ func TestDirectoriesOfALowerLayerAreRemoved(t *testing.T) {
 		t.Errorf("left are %v", entries)
 	}
 }
+
+// Who mounts something of his own on the root keeps the place of it; the agent's files in it go.
+func TestARootThatIsAMountStays(t *testing.T) {
+	top := t.TempDir()
+	etc, err := fsroot.Open(top, fsroot.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etc.Close()
+	root := Root{Path: "containerd/certs.d", Containerd: true, Active: true}
+	if made := Sync(t.Context(), etc, root, []Want{{Host: "a.example.com", PEM: []byte("a\n")}}, Options{}); len(made.Reasons) > 0 {
+		t.Fatalf("%+v", made)
+	}
+	place := filepath.Join(top, root.Path)
+	if err := unix.Mount(place, place, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("only root may mount: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(place, unix.MNT_DETACH) })
+	if clean := Clean(t.Context(), etc, root); len(clean.Reasons) > 0 {
+		t.Errorf("clean-up: %+v", clean.Reasons)
+	}
+	entries, err := os.ReadDir(place)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("left are %v, error %v", entries, err)
+	}
+}

@@ -143,11 +143,11 @@ func (s *syncer) removeChain(parents int) error {
 		return err
 	}
 	err = removeOwn(above, temp)
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+	if inUse(err) {
 		if temp == path.Base(top) {
 			return nil
 		}
-		return above.RenameNew(temp, path.Base(top)) // somebody put a file into it in the last moment
+		return above.RenameNew(temp, path.Base(top)) // it stays where it is for who uses it
 	}
 	if err != nil {
 		return err
