@@ -1,7 +1,8 @@
 // Package selfsigned issues the certificates of servers in tests.
 //
 // In comes a serial number, by which a test tells one certificate from the next; out come a
-// certificate and its key in PEM, good for a day on localhost, or names that the test gives, and 127.0.0.1. The
+// certificate and its key in PEM, good for a day, or a time that the test gives, on localhost, or names that the
+// test gives, and 127.0.0.1. The
 // certificate is its own authority, so a client that trusts it needs nothing else. It knows
 // no server and no client. Certificates of a real authority are made by package
 // controlplane, and where a test is about authorities, by that test.
@@ -27,6 +28,15 @@ func Issue(serial int64) (certificate, key []byte, err error) { return IssueFor(
 
 // IssueFor makes one for other names.
 func IssueFor(serial int64, names ...string) (certificate, key []byte, err error) {
+	return issue(serial, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour), names...)
+}
+
+// Lasting makes one with another life.
+func Lasting(from, to time.Time) (certificate, key []byte, err error) {
+	return issue(1, from, to, "localhost")
+}
+
+func issue(serial int64, from, to time.Time, names ...string) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("key: %w", err)
@@ -34,7 +44,7 @@ func IssueFor(serial int64, names ...string) (certificate, key []byte, err error
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"},
 		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: from, NotAfter: to,
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

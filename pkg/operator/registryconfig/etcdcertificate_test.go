@@ -1,12 +1,6 @@
 package registryconfig
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"slices"
 	"testing"
 	"time"
@@ -17,28 +11,18 @@ import (
 	registryv1 "image.alauda.io/api/imageregistry/v1"
 	"image.alauda.io/registry/pkg/operator/fault"
 	"image.alauda.io/registry/pkg/operator/imagestorage"
+	"image.alauda.io/registry/test/selfsigned"
 )
 
 // etcdSecret holds certificates with a life; what else they are good for does not matter here.
 func etcdSecret(t *testing.T, from, to time.Time) *corev1.Secret {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, key, err := selfsigned.Lasting(from, to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "etcd"}, Data: map[string][]byte{
-		imagestorage.KeyCA: certificate, imagestorage.KeyCertificate: certificate,
-		imagestorage.KeyPrivate: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		imagestorage.KeyCA: certificate, imagestorage.KeyCertificate: certificate, imagestorage.KeyPrivate: key,
 	}}
 }
 
