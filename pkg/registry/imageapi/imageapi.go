@@ -109,6 +109,9 @@ func NewKubeClient(config *rest.Config) (Client, error) {
 // pulls or pushes then must hear "try again" and not "unknown".
 type registeredOnly struct{ next http.RoundTripper }
 
+// WrappedRoundTripper lets clients find the transport whose requests they cancel.
+func (r registeredOnly) WrappedRoundTripper() http.RoundTripper { return r.next }
+
 func (r registeredOnly) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := r.next.RoundTrip(request)
 	if err != nil || response.StatusCode != http.StatusNotFound || strings.Contains(response.Header.Get("Content-Type"), "json") {

@@ -9,6 +9,7 @@ import (
 	imagev1 "image.alauda.io/api/image/v1"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
 	"image.alauda.io/registry/pkg/registry/apierror"
@@ -73,5 +74,13 @@ func TestACallThatNobodyAnswersEnds(t *testing.T) {
 	}
 	if limit := CallConfig(&rest.Config{}).Timeout; limit <= 0 || limit > time.Minute {
 		t.Errorf("without a configured limit calls end after %s", limit)
+	}
+}
+
+// A client that finds no transport to cancel its request logs a warning for each call that it gives up.
+func TestTheTransportBelowIsFound(t *testing.T) {
+	wrapped, ok := KubeConfig(&rest.Config{}).WrapTransport(http.DefaultTransport).(utilnet.RoundTripperWrapper)
+	if !ok || wrapped.WrappedRoundTripper() != http.DefaultTransport {
+		t.Errorf("%T hides the transport below it", wrapped)
 	}
 }
