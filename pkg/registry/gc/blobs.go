@@ -15,10 +15,21 @@ import (
 // countBlobs enumerates everything that is stored.
 func (r *run) countBlobs(ctx context.Context) error {
 	return r.each(ctx, store.Shards, func(ctx context.Context, shard int) error {
-		return r.Store.WalkBlobs(ctx, byte(shard), func(info store.Info) error {
+		left, err := r.Store.WalkBlobs(ctx, byte(shard), func(info store.Info) error {
 			r.countBlob(info)
 			return ctx.Err()
 		})
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.left = append(r.left, left...)
+		return err
+	})
+}
+
+// tidyLeft removes what writes and removals that were cut off have left beside blobs.
+func (r *run) tidyLeft(ctx context.Context) error {
+	return r.each(ctx, len(r.left), func(ctx context.Context, i int) error {
+		return r.failed(r.Store.TidyDirectory(ctx, r.left[i], r.options.MinAge))
 	})
 }
 
@@ -116,6 +127,9 @@ func (r *run) deleteBlobs(ctx context.Context) error {
 // tidyMarkers removes markers that have lost their meaning.
 func (r *run) tidyMarkers(ctx context.Context) error {
 	if err := r.failed(r.Store.TidyUnfinished(ctx, r.options.MinAge)); err != nil {
+		return err
+	}
+	if err := r.tidyLeft(ctx); err != nil {
 		return err
 	}
 	var keys [][32]byte

@@ -59,6 +59,8 @@ type run struct {
 	gone  []store.Repository
 	links []linkPlan
 	blobs []uint32
+	// left are directories of blobs with something else in them, or nothing.
+	left []string
 }
 
 func newRun(c *Collector, options Options, progress func(Report)) *run {

@@ -137,7 +137,7 @@ func (r *run) removeManifests(ctx context.Context, u *store.Unlinking, plan link
 func (r *run) removeLink(ctx context.Context, u *store.Unlinking, plan linkPlan, kind Kind, set store.Links, l link) (bool, error) {
 	age, err := u.LinkAge(ctx, set, l.named)
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return false, r.failed(u.TidyLink(ctx, set, l.named, r.options.MinAge))
 	}
 	if err != nil {
 		return false, err

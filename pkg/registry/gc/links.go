@@ -143,11 +143,13 @@ func (l *links) keepLinked(ctx context.Context) error {
 	return nil
 }
 
-// young tells whether a link was written within the minimum age, or is not there any more.
+// young tells whether a link was written within the minimum age. A directory without a link is
+// what a removal or a write that was cut off has left: it keeps nothing. A push that is about to
+// put a link there has relied on the bytes before.
 func (l *links) young(ctx context.Context, set store.Links, d digest.Digest) (bool, error) {
 	at, err := l.Store.LinkTime(ctx, l.name, set, d)
 	if errors.Is(err, store.ErrNotFound) {
-		return true, nil
+		return false, nil
 	}
 	return err == nil && l.age(at) < l.options.MinAge, err
 }

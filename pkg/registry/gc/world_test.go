@@ -320,6 +320,13 @@ func (f *faulty) Walk(ctx context.Context, path string, visit driver.WalkFn, opt
 	return driver.WalkFallback(ctx, f, path, visit, options...)
 }
 
+// RemoveEmpty removes an empty directory, as the driver of a file system can.
+func (f *faulty) RemoveEmpty(ctx context.Context, path string) error {
+	return f.StorageDriver.(interface {
+		RemoveEmpty(ctx context.Context, path string) error
+	}).RemoveEmpty(ctx, path)
+}
+
 func (f *faulty) Delete(ctx context.Context, path string) error {
 	f.mu.Lock()
 	if f.failed {

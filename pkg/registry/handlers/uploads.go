@@ -324,6 +324,9 @@ func (h *Handlers) commit(req *request, upload *store.Upload, want digest.Digest
 		return apierror.New(http.StatusBadRequest, apierror.CodeDigestInvalid, "the content does not have the digest %s", want).
 			WithDetail(want.String()).WithCause(err)
 	}
+	if errors.Is(err, store.ErrUploadUnknown) {
+		return uploadUnknown()
+	}
 	if err != nil {
 		return err
 	}

@@ -157,5 +157,9 @@ func (p *Purger) remove(ctx context.Context, session store.Session) (bool, error
 	if err != nil {
 		return false, err
 	}
-	return true, p.options.Storage.RemoveSession(ctx, session)
+	err = p.options.Storage.RemoveSession(ctx, again)
+	if errors.Is(err, store.ErrUploadBusy) {
+		return false, nil // somebody goes on with it after all
+	}
+	return err == nil, err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"time"
 
@@ -97,9 +98,46 @@ func (s *Store) lastUsed(ctx context.Context, path string, youngest *time.Time, 
 	return nil
 }
 
-// RemoveSession removes a session that Sessions found.
+// RemoveSession removes a session that Sessions or Session found, unless somebody writes to it
+// or has written to it since: then it fails with ErrUploadBusy.
 func (s *Store) RemoveSession(ctx context.Context, session Session) error {
-	return s.remove(ctx, session.Path)
+	claim, err := s.claim(ctx, session.Path)
+	var storage *Error
+	if errors.Is(err, ErrUploadUnknown) || errors.As(err, &storage) && storage.Full() {
+		// Nobody can go on with what is left, or write more.
+		return s.removeSession(ctx, session.Path)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.unused(ctx, session); err != nil {
+		claim.end(ctx)
+		return err
+	}
+	claim.rest() // otherwise it could say once more that it is alive
+	return s.removeSession(ctx, session.Path)
+}
+
+// unused fails with ErrUploadBusy if somebody has written to a session since it was read.
+func (s *Store) unused(ctx context.Context, session Session) error {
+	var written time.Time
+	for _, name := range []string{"startedat", "data", "hashstates"} {
+		if err := s.lastUsed(ctx, session.Path+"/"+name, &written, 3); err != nil {
+			return err
+		}
+	}
+	if written.After(session.LastUsed) {
+		return fmt.Errorf("%s: %w", session.Path, ErrUploadBusy)
+	}
+	return nil
+}
+
+// removeSession removes a session, in the order in which the engine does.
+func (s *Store) removeSession(ctx context.Context, session string) error {
+	if err := (&thrifty{StorageDriver: s.driver}).Delete(ctx, session); err != nil && !isNotFound(err) {
+		return &Error{"delete " + session, err}
+	}
+	return nil
 }
 
 // LastPurge is when NotePurge was called last on any replica, or ErrNotFound.

@@ -91,8 +91,9 @@ func Constants() []digest.Digest { return slices.Clone(constants) }
 // what was written, either this sees the push's marker or the push sees this one's. While
 // pushes are served minAge must not be below MinimumAge.
 //
-// An error is *WriteError when a marker or the removal failed; then the marker stays,
-// because a removal that timed out may still happen. Every other error is one of reading.
+// An error is *WriteError when a marker or the removal failed; then the marker stays, because
+// a removal that timed out may still happen, unless the storage has refused it for good. Every
+// other error is one of reading.
 // Next to an error the outcome is Deleted if the bytes are gone, and empty otherwise.
 func (s *Store) DeleteBlob(ctx context.Context, canonical digest.Digest, minAge time.Duration) (Deletion, error) {
 	if slices.Contains(constants, canonical) {
@@ -165,10 +166,7 @@ func (d *deleter) attempt(ctx context.Context) (result Deletion, again bool, err
 	switch {
 	case errors.Is(err, ErrNotFound):
 		// Nothing that was not seen is removed, only what a deletion leaves behind.
-		if err := d.write(d.store.remove(ctx, markerPath(touchedMarker, d.digest))); err != nil {
-			return Deletion{}, false, err
-		}
-		if err := d.withdraw(ctx); err != nil {
+		if err := d.removeMarkers(ctx); err != nil {
 			return Deletion{}, false, err
 		}
 		return Deletion{Outcome: Absent}, false, nil
@@ -221,8 +219,8 @@ func (d *deleter) announce(ctx context.Context) (time.Time, Reason, error) {
 			return time.Time{}, ReasonBusy, err
 		}
 	}
-	if err := d.write(d.store.put(ctx, path, []byte(d.id))); err != nil {
-		return time.Time{}, "", err
+	if err := d.store.put(ctx, path, []byte(d.id)); err != nil {
+		return time.Time{}, "", d.write(also(err, d.withdraw(ctx))) // it may be there all the same
 	}
 	marker, err = d.store.stat(ctx, path)
 	if errors.Is(err, ErrNotFound) {
@@ -282,23 +280,35 @@ func (d *deleter) removeData(ctx context.Context, size int64) (Deletion, error) 
 		d.store.options.OnDelete(d.digest)
 	}
 	err := d.store.remove(ctx, blobDirectory(d.digest))
-	if isWrittenAgain(err) {
-		if _, err = d.store.Stat(ctx, d.digest); err == nil {
+	if isDefinite(err) {
+		switch _, statErr := d.store.Stat(ctx, d.digest); {
+		case errors.Is(statErr, ErrNotFound):
+			err = nil // they went, and only the directory is in use
+		case statErr != nil:
+		case isWrittenAgain(err):
 			result, _, err := refused(ReasonYoung, d.withdraw(ctx))
 			return result, err
-		}
-		if errors.Is(err, ErrNotFound) {
-			err = nil
+		default:
+			return Deletion{}, d.write(also(err, d.withdraw(ctx)))
 		}
 	}
 	if err != nil {
 		return Deletion{}, d.write(err)
 	}
-	removed := Deletion{Outcome: Deleted, FreedBytes: size}
-	if err := d.store.remove(ctx, markerPath(touchedMarker, d.digest)); err != nil {
-		return removed, d.write(err)
+	return Deletion{Outcome: Deleted, FreedBytes: size}, d.removeMarkers(ctx)
+}
+
+// removeMarkers takes the markers of bytes that are gone. The announcement stays for a while if
+// the removal of the other one may still happen: it could take the marker of a later push.
+func (d *deleter) removeMarkers(ctx context.Context) error {
+	err := d.store.remove(ctx, markerPath(touchedMarker, d.digest))
+	if err == nil {
+		return d.withdraw(ctx)
 	}
-	return removed, d.withdraw(ctx)
+	if isDefinite(err) {
+		err = also(err, d.withdraw(ctx))
+	}
+	return d.write(err)
 }
 
 // withdraw removes the announcement if it is still this deleter's: that of another must

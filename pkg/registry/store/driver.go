@@ -51,5 +51,16 @@ func OpenDriver(ctx context.Context, name string, parameters configuration.Param
 			return nil, fmt.Errorf("middleware.storage %s: %w", entry.Name, err)
 		}
 	}
+	if name == filesystemDriver {
+		return &directories{opened, fileSystemRoot(parameters)}, nil
+	}
 	return opened, nil
+}
+
+// fileSystemRoot is where the driver of a file system puts everything.
+func fileSystemRoot(parameters configuration.Parameters) string {
+	if root, found := parameters["rootdirectory"]; found {
+		return fmt.Sprint(root)
+	}
+	return "/var/lib/registry"
 }

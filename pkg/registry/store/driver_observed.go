@@ -39,6 +39,15 @@ func Observe(inner driver.StorageDriver, options ObserveOptions) driver.StorageD
 	return &observed{StorageDriver: inner, options: options}
 }
 
+// directoriesOf finds out whether a driver can remove empty directories.
+func directoriesOf(d driver.StorageDriver) emptyRemover {
+	if o, ok := d.(*observed); ok && directoriesOf(o.StorageDriver) == nil {
+		return nil
+	}
+	found, _ := d.(emptyRemover)
+	return found
+}
+
 type observed struct {
 	driver.StorageDriver
 
@@ -157,6 +166,18 @@ func (o *observed) Delete(ctx context.Context, path string) error {
 	defer cancel()
 	start := time.Now()
 	return o.done(ctx, "StorageDriver.Delete", start, o.StorageDriver.Delete(ctx, path))
+}
+
+// RemoveEmpty implements emptyRemover for a driver that does.
+func (o *observed) RemoveEmpty(ctx context.Context, path string) error {
+	inner, ok := o.StorageDriver.(emptyRemover)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := o.limited(ctx, 1)
+	defer cancel()
+	start := time.Now()
+	return o.done(ctx, "StorageDriver.Delete", start, inner.RemoveEmpty(ctx, path))
 }
 
 // RedirectURL implements driver.StorageDriver.

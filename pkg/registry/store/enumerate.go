@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,17 +24,39 @@ const (
 )
 
 // WalkBlobs calls visit for every blob whose digest begins with the byte. A blob that is
-// stored or deleted meanwhile may be missed, and one may come twice.
-func (s *Store) WalkBlobs(ctx context.Context, shard byte, visit func(Info) error) error {
+// stored or deleted meanwhile may be missed, and one may come twice. It returns the directories
+// of blobs that TidyDirectory shall look at.
+func (s *Store) WalkBlobs(ctx context.Context, shard byte, visit func(Info) error) (untidy []string, err error) {
 	directory := fmt.Sprintf("%s/%s/%02x", blobs, digest.SHA256, shard)
-	return s.walk(ctx, directory, func(info driver.FileInfo) error {
-		hex, isData := strings.CutSuffix(strings.TrimPrefix(info.Path(), directory+"/"), "/data")
-		d, err := manifest.ParseDigest("sha256:" + hex)
-		if info.IsDir() || !isData || err != nil || !strings.HasPrefix(hex, path.Base(directory)) {
+	others := map[string]bool{} // directories of blobs that have no data, or more than that
+	err = s.walk(ctx, directory, func(info driver.FileInfo) error {
+		if info.IsDir() {
+			others[info.Path()] = true
+			return nil
+		}
+		blob, name := path.Split(info.Path())
+		blob = strings.TrimSuffix(blob, "/")
+		d, err := manifest.ParseDigest("sha256:" + path.Base(blob))
+		if err != nil || blob != blobDirectory(d) {
 			return nil //nolint:nilerr // whatever it is, it was not stored by a registry
 		}
+		if name != "data" {
+			untidy = append(untidy, blob)
+			return nil
+		}
+		delete(others, blob)
 		return visit(Info{Digest: d, Size: info.Size(), ModTime: info.ModTime()})
 	})
+	if s.directories == nil || err != nil {
+		return nil, err
+	}
+	for blob := range others {
+		if d, err := manifest.ParseDigest("sha256:" + path.Base(blob)); err == nil && blob == blobDirectory(d) {
+			untidy = append(untidy, blob)
+		}
+	}
+	slices.Sort(untidy)
+	return slices.Compact(untidy), nil
 }
 
 // WalkMarkers calls visit for the digest of every marker that is older than the age.
@@ -57,8 +80,12 @@ func (s *Store) WalkMarkers(ctx context.Context, age time.Duration, visit func(d
 }
 
 // walk visits everything below a directory. A walk that something vanished under is
-// incomplete, so it begins again.
+// incomplete, so it begins again. On a file system it is not the driver's, which something
+// would vanish under all the time while uploads go on.
 func (s *Store) walk(ctx context.Context, directory string, visit driver.WalkFn) error {
+	if s.driver.Name() == filesystemDriver {
+		return s.walkDirectory(ctx, directory, visit)
+	}
 	var err error
 	for range walks {
 		if err = s.driver.Walk(ctx, directory, visit); err == nil || !isVanished(err) {
@@ -74,6 +101,38 @@ func (s *Store) walk(ctx context.Context, directory string, visit driver.WalkFn)
 	}
 	if err != nil {
 		return &Error{"walk " + directory, err}
+	}
+	return nil
+}
+
+// walkDirectory walks through directories one by one. What has gone since it was listed has
+// nothing in it, and what has a name that no registry gives is passed by.
+func (s *Store) walkDirectory(ctx context.Context, directory string, visit driver.WalkFn) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	entries, err := s.list(ctx, directory)
+	if err != nil {
+		return err
+	}
+	slices.Sort(entries)
+	for _, entry := range entries {
+		info, err := s.driver.Stat(ctx, entry)
+		if isNotFound(err) || isInvalidPath(err) {
+			continue // the driver takes no name that a registry does not give
+		}
+		if err != nil {
+			return &Error{"stat " + entry, err}
+		}
+		if err := visit(info); err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			continue
+		}
+		if err := s.walkDirectory(ctx, entry, visit); err != nil {
+			return err
+		}
 	}
 	return nil
 }

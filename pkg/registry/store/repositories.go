@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"image.alauda.io/registry/pkg/registry/route"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/google/uuid"
 )
 
 // Repository is the path of a repository in the storage. Not every one is a name that
@@ -88,19 +90,63 @@ func (s *Store) RepositoryTime(ctx context.Context, r Repository) (time.Time, er
 // RemoveRepository removes what belongs to the repository. Others whose names begin with
 // its name stay, and so does a directory in which this registry may store new ones.
 func (s *Store) RemoveRepository(ctx context.Context, r Repository) error {
+	return s.removeRepository(ctx, r, func(Session) bool { return false })
+}
+
+// removeRepository leaves what a push does in the repository at this moment: its session, for
+// which keep says yes or whose writer is announced, and what it writes into a directory that
+// goes.
+func (s *Store) removeRepository(ctx context.Context, r Repository, keep func(Session) bool) error {
 	own, nested, err := s.contents(ctx, r)
 	if err != nil {
 		return err
 	}
 	for _, directory := range own {
-		if err := s.remove(ctx, directory); err != nil {
-			return &WriteError{err}
+		if path.Base(directory) == "_uploads" {
+			err = s.removeSessions(ctx, directory, keep)
+		} else if err = s.remove(ctx, directory); err != nil {
+			err = &WriteError{err}
+		}
+		if err != nil && !isWrittenAgain(err) {
+			return err
 		}
 	}
 	if len(nested) > 0 || !strings.Contains(string(r), "/") {
 		return nil
 	}
-	if err := s.remove(ctx, r.path()); err != nil {
+	if err := s.removeEmpty(ctx, r.path()); err != nil {
+		return &WriteError{err}
+	}
+	return nil
+}
+
+// removeSessions removes the uploads of a repository with everything else that is among them.
+func (s *Store) removeSessions(ctx context.Context, uploads string, keep func(Session) bool) error {
+	entries, err := s.list(ctx, uploads)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		var session Session
+		known := uuid.Validate(path.Base(entry)) == nil
+		if known {
+			session, err = s.Session(ctx, entry)
+		}
+		switch {
+		case !known, errors.Is(err, ErrNotFound):
+			err = s.remove(ctx, entry)
+		case err != nil:
+			return err
+		case keep(session):
+			continue
+		default:
+			err = s.RemoveSession(ctx, session)
+		}
+		if err != nil && !errors.Is(err, ErrUploadBusy) {
+			return &WriteError{err}
+		}
+	}
+	if err := s.removeEmpty(ctx, uploads); err != nil {
 		return &WriteError{err}
 	}
 	return nil

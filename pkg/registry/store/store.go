@@ -118,13 +118,15 @@ type Info struct {
 
 // Store is the blob store. All methods may be used concurrently.
 type Store struct {
-	driver    driver.StorageDriver
-	namespace distribution.Namespace
-	options   Options
-	touches   *touches
-	sessions  *sessions
-	aliases   *tagAliases
-	manifests *manifestCache
+	driver driver.StorageDriver
+	// directories is nil where the driver has no such thing.
+	directories emptyRemover
+	namespace   distribution.Namespace
+	options     Options
+	touches     *touches
+	sessions    *sessions
+	aliases     *tagAliases
+	manifests   *manifestCache
 }
 
 // New puts a Store on a driver. Nothing is read or written.
@@ -132,12 +134,15 @@ func New(ctx context.Context, storageDriver driver.StorageDriver, options Option
 	if options.Now == nil {
 		return nil, fmt.Errorf("store options: no clock")
 	}
-	namespace, err := storage.NewRegistry(ctx, &thrifty{StorageDriver: storageDriver}, storage.EnableDelete)
+	empties := directoriesOf(storageDriver)
+	storageDriver = &steady{storageDriver}
+	engine := &thrifty{StorageDriver: storageDriver}
+	namespace, err := storage.NewRegistry(ctx, engine, storage.EnableDelete)
 	if err != nil {
 		return nil, fmt.Errorf("storage engine: %w", err)
 	}
 	return &Store{
-		driver: storageDriver, namespace: namespace, options: options,
+		driver: storageDriver, directories: empties, namespace: namespace, options: options,
 		touches: newTouches(), sessions: newSessions(), aliases: newTagAliases(), manifests: newManifestCache(maxManifestBytes),
 	}, nil
 }
@@ -189,15 +194,14 @@ func (s *Store) get(ctx context.Context, path string) ([]byte, error) {
 const putAttempts = 5
 
 // put writes a small file. Object stores can refuse one of several writes at the same time;
-// as all of them write the same, the next attempt finds nobody or is no worse. On a file
-// system a removal can take the directory away between its creation and the file's.
+// as all of them write the same, the next attempt finds nobody or is no worse.
 func (s *Store) put(ctx context.Context, path string, content []byte) error {
 	var err error
 	for range putAttempts {
 		if err = s.driver.PutContent(ctx, path, content); err == nil {
 			return nil
 		}
-		if ctx.Err() != nil || !isConflict(err) && !isVanished(err) {
+		if ctx.Err() != nil || !isConflict(err) {
 			break
 		}
 	}
@@ -212,10 +216,6 @@ func (s *Store) remove(ctx context.Context, path string) error {
 	return nil
 }
 
-// isWrittenAgain tells that a file system has emptied a directory and could not remove it,
-// because somebody wrote into it in that moment, or, over NFS, still reads what was in it.
-func isWrittenAgain(err error) bool { return errors.Is(Cause(err), syscall.ENOTEMPTY) }
-
 func isNotFound(err error) bool {
 	var notFound driver.PathNotFoundError
 	return errors.As(err, &notFound)
@@ -225,5 +225,5 @@ func isNotFound(err error) bool {
 // whoever meets it has to look again.
 func isVanished(err error) bool {
 	cause := Cause(err)
-	return isNotFound(err) || isNotFound(cause) || errors.Is(cause, fs.ErrNotExist)
+	return isNotFound(err) || isNotFound(cause) || errors.Is(cause, fs.ErrNotExist) || errors.Is(cause, syscall.ESTALE)
 }

@@ -38,6 +38,26 @@ func (t *thrifty) PutContent(ctx context.Context, target string, content []byte)
 	return t.StorageDriver.PutContent(ctx, target, content)
 }
 
+// Delete implements driver.StorageDriver. On a file system a session ends with what makes it
+// known, so that nobody goes on with a part of it: who came before has been seen, or sees the
+// announcement of the one who ends it. What somebody puts there who came too late does not make
+// an upload fail that is stored; it goes with his announcement.
+func (t *thrifty) Delete(ctx context.Context, target string) error {
+	if t.Name() != filesystemDriver || path.Base(path.Dir(target)) != "_uploads" {
+		return t.StorageDriver.Delete(ctx, target)
+	}
+	if err := t.StorageDriver.Delete(ctx, target+"/startedat"); err != nil && !isNotFound(err) {
+		return err
+	}
+	err := repeat(ctx, func(err error) bool { return isWrittenAgain(err) || isVanished(err) && !isNotFound(err) }, func() error {
+		return t.StorageDriver.Delete(ctx, target)
+	})
+	if isWrittenAgain(err) {
+		return nil
+	}
+	return err
+}
+
 // hashState takes the path of a state apart: SESSION/hashstates/ALGORITHM/OFFSET.
 func hashState(target string) (session, offset string, ok bool) {
 	algorithm, offset := path.Split(target)

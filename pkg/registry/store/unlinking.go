@@ -49,8 +49,8 @@ type Unlinking struct {
 // removal that failed stays announced for two minutes, because it may still happen.
 func (s *Store) Unlink(ctx context.Context, name route.Name, work func(*Unlinking) error) error {
 	u := &Unlinking{store: s, name: name, marker: unlinkingPrefix(name) + deleterID()}
-	if err := u.renew(ctx); err != nil {
-		return &WriteError{err}
+	if err := u.announce(ctx); err != nil {
+		return &WriteError{also(err, u.withdraw(ctx))} // it may be there all the same
 	}
 	marker, err := s.stat(ctx, u.marker)
 	if err != nil {
@@ -83,9 +83,14 @@ func unlinkingPrefix(name route.Name) string {
 	return unlinkingMarkers + "/" + hex.EncodeToString(sum[:16]) + "-"
 }
 
-func (u *Unlinking) renew(ctx context.Context) error {
+func (u *Unlinking) announce(ctx context.Context) error { return u.write(ctx, u.store.put) }
+
+// renew writes the marker in place: no listing may miss it at this moment.
+func (u *Unlinking) renew(ctx context.Context) error { return u.write(ctx, u.store.sign) }
+
+func (u *Unlinking) write(ctx context.Context, write func(ctx context.Context, path string, content []byte) error) error {
 	start := time.Now()
-	if err := u.store.put(ctx, u.marker, []byte(u.name.String())); err != nil {
+	if err := write(ctx, u.marker, []byte(u.name.String())); err != nil {
 		return err
 	}
 	u.renewed.Store(start.UnixNano())
@@ -129,23 +134,39 @@ func (u *Unlinking) RemoveLink(ctx context.Context, set Links, d digest.Digest) 
 	return u.removePath(ctx, linkDirectory(u.name, set, d))
 }
 
-// RemoveReferrer removes the link of a manifest to its subject. The error is a *WriteError.
+// TidyLink removes the directory of a link that has none, once it is older than minAge.
+func (u *Unlinking) TidyLink(ctx context.Context, set Links, d digest.Digest, minAge time.Duration) error {
+	return u.store.TidyDirectory(ctx, linkDirectory(u.name, set, d), minAge)
+}
+
+// RemoveReferrer removes the link of a manifest to its subject, and what held nothing else. The
+// error is a *WriteError.
 func (u *Unlinking) RemoveReferrer(ctx context.Context, subject, referrer digest.Digest) error {
-	return u.removePath(ctx, referrerDirectory(u.name, subject, referrer))
+	directory := referrerDirectory(u.name, subject, referrer)
+	if err := u.removePath(ctx, directory); err != nil || u.store.directories == nil {
+		return err
+	}
+	for range 2 { // of the algorithm, and of the subject
+		directory = path.Dir(directory)
+		if err := u.store.removeEmpty(ctx, directory); err != nil {
+			return &WriteError{err}
+		}
+	}
+	return nil
 }
 
 // RemoveRepository removes the whole repository, like Store.RemoveRepository. An error that is
 // no *WriteError is one of reading.
 func (u *Unlinking) RemoveRepository(ctx context.Context) error {
+	began := func(s Session) bool { return u.Age(s.LastUsed) < MinimumAge }
 	return u.remove(ctx, func(ctx context.Context) error {
-		return u.store.RemoveRepository(ctx, Repository(u.name.String()))
+		return u.store.removeRepository(ctx, Repository(u.name.String()), began)
 	})
 }
 
 // remove removes something unless pushes may have begun to take this removal for dead.
-// Nothing that was begun is left half done because somebody went away. A directory in which a
-// push writes meanwhile is refused for good: nothing of that may still happen later, so the
-// announcement need not outlast it.
+// Nothing that was begun is left half done because somebody went away. What the storage has
+// refused for good cannot still happen later, so the announcement need not outlast it.
 func (u *Unlinking) remove(ctx context.Context, do func(context.Context) error) error {
 	if time.Now().UnixNano()-u.renewed.Load() >= int64(unlinkingLost) {
 		return &WriteError{&Error{"unlink in " + u.name.String(), errors.New("the storage took no sign of life, a push may rely on links")}}
@@ -154,7 +175,7 @@ func (u *Unlinking) remove(ctx context.Context, do func(context.Context) error) 
 	defer cancel()
 	err := do(ctx)
 	var write *WriteError
-	u.failed = u.failed || errors.As(err, &write) && !isWrittenAgain(err)
+	u.failed = u.failed || errors.As(err, &write) && !isDefinite(err)
 	return err
 }
 
@@ -178,7 +199,8 @@ func (s *Store) awaitUnlinking(ctx context.Context, name route.Name) (bool, erro
 	}
 	var seen []string
 	for _, entry := range entries {
-		if strings.HasPrefix(unlinkingMarkers+"/"+path.Base(entry), unlinkingPrefix(name)) {
+		// What is not yet in place announces nothing, and nobody may ever put it there.
+		if strings.HasPrefix(unlinkingMarkers+"/"+path.Base(entry), unlinkingPrefix(name)) && !strings.HasSuffix(entry, unfinished) {
 			seen = append(seen, entry)
 		}
 	}

@@ -58,7 +58,7 @@ func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*
 	if !ok {
 		return nil, active.size.Load(), fmt.Errorf("upload %s: %w", id, ErrUploadBusy)
 	}
-	claim, err := s.claim(ctx, name, id)
+	claim, err := s.claim(ctx, sessionPath(name, id))
 	if err != nil {
 		unlock()
 		return nil, s.visibleSize(ctx, name, id), err
@@ -81,6 +81,8 @@ func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*
 	active.size.Store(upload.Size())
 	return upload, upload.Size(), nil
 }
+
+func sessionPath(name route.Name, id string) string { return repositoryPath(name, "_uploads", id) }
 
 // visibleSize is what the storage shows of a session that another replica writes to. Object
 // stores show no file before the commit, there the driver counts the parts.
@@ -211,6 +213,8 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 	descriptor, err := u.writer.Commit(ctx, v1.Descriptor{Digest: want})
 	var mismatch distribution.ErrBlobInvalidDigest
 	switch {
+	case err == nil && descriptor.Size != u.Size(), isGone(err):
+		return Info{}, u.gone(ctx, err)
 	case errors.As(err, &mismatch):
 		u.cancel(ctx)
 		return Info{}, u.mismatch()
@@ -223,6 +227,21 @@ func (u *Upload) Commit(ctx context.Context, want digest.Digest) (Info, error) {
 		return Info{}, err
 	}
 	return committed, u.keepLinks(ctx, want, committed.Digest)
+}
+
+func isGone(err error) bool { return err != nil && (isNotFound(err) || isNotFound(Cause(err))) }
+
+// gone is what became of an upload whose bytes were taken from under it, as old sessions are.
+// The engine has not noticed if the same content was stored, and says then that it is empty.
+func (u *Upload) gone(ctx context.Context, err error) error {
+	u.cancel(ctx)
+	if u.claim != nil {
+		return fmt.Errorf("upload %s: its bytes are gone: %w", u.ID, ErrUploadUnknown)
+	}
+	if err == nil {
+		err = errors.New("its bytes are gone, upload it again")
+	}
+	return &Error{"commit upload " + u.ID, err}
 }
 
 func (u *Upload) mismatch() error { return fmt.Errorf("upload %s: %w", u.ID, ErrDigestMismatch) }
@@ -242,8 +261,12 @@ func pause(ctx context.Context, delay time.Duration) error {
 func (u *Upload) Cancel(ctx context.Context) error {
 	defer u.store.timed("BlobWriter.Cancel")()
 	defer u.release()
-	if err := u.writer.Cancel(context.WithoutCancel(ctx)); err != nil {
-		return &Error{"cancel upload " + u.ID, err}
+	ctx = context.WithoutCancel(ctx)
+	if err := u.writer.Cancel(ctx); err != nil {
+		// Somebody was faster, or the rest of the session is in the way.
+		if err := u.store.removeSession(ctx, sessionPath(u.name, u.ID)); err != nil {
+			return &Error{"cancel upload " + u.ID, err}
+		}
 	}
 	return nil
 }
@@ -251,7 +274,7 @@ func (u *Upload) Cancel(ctx context.Context) error {
 // cancel removes what a failed commit leaves behind; the failure is reported already.
 func (u *Upload) cancel(ctx context.Context) {
 	_ = u.writer.Cancel(ctx)
-	_ = u.store.remove(ctx, repositoryPath(u.name, "_uploads", u.ID))
+	_ = u.store.removeSession(ctx, sessionPath(u.name, u.ID))
 }
 
 // Close keeps the session for a later request.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +41,7 @@ type claim struct {
 }
 
 // claim announces a writer of a session, or fails with ErrUploadBusy or ErrUploadUnknown.
-func (s *Store) claim(ctx context.Context, name route.Name, id string) (*claim, error) {
-	session := repositoryPath(name, "_uploads", id)
+func (s *Store) claim(ctx context.Context, session string) (*claim, error) {
 	c := &claim{store: s, session: session, marker: session + "/writers/" + uuid.NewString(), stopped: make(chan struct{})}
 	if err := c.known(ctx); err != nil {
 		return nil, err
@@ -70,24 +70,38 @@ func (c *claim) known(ctx context.Context) error {
 // announce makes the marker. On a file system an empty file is enough, and half as much to
 // wait for as content that is put in place.
 func (c *claim) announce(ctx context.Context) error {
-	if c.store.driver.Name() != filesystemDriver {
-		return c.renew(ctx)
-	}
 	start := time.Now()
-	writer, err := c.store.driver.Writer(ctx, c.marker, false)
-	if err == nil {
-		err = writer.Close()
-	}
-	if err != nil {
-		return &Error{"write " + c.marker, err}
+	if err := c.store.sign(ctx, c.marker, nil); err != nil {
+		return err
 	}
 	c.renewed.Store(start.UnixNano())
 	return nil
 }
 
+// sign writes a marker in place. What is put in place instead takes its name from another file,
+// and on some file systems a listing at this moment shows neither: somebody would be overlooked
+// who says that he is alive. Object stores have but one way to write.
+func (s *Store) sign(ctx context.Context, marker string, content []byte) error {
+	if s.driver.Name() != filesystemDriver {
+		if content == nil {
+			content = []byte(time.Now().UTC().Format(time.RFC3339))
+		}
+		return s.put(ctx, marker, content)
+	}
+	writer, err := s.driver.Writer(ctx, marker, false)
+	if err == nil {
+		_, err = writer.Write(content)
+		err = errors.Join(err, writer.Close())
+	}
+	if err != nil {
+		return &Error{"write " + marker, err}
+	}
+	return nil
+}
+
 func (c *claim) renew(ctx context.Context) error {
 	start := time.Now()
-	if err := c.store.put(ctx, c.marker, []byte(start.UTC().Format(time.RFC3339))); err != nil {
+	if err := c.store.sign(ctx, c.marker, []byte(start.UTC().Format(time.RFC3339))); err != nil {
 		return err
 	}
 	c.renewed.Store(start.UnixNano())
@@ -100,7 +114,7 @@ func (c *claim) lookForOthers(ctx context.Context) error {
 		return err
 	}
 	for _, entry := range entries {
-		if entry == c.marker {
+		if entry == c.marker || strings.HasSuffix(entry, unfinished) {
 			continue
 		}
 		info, err := c.store.stat(ctx, entry)
@@ -142,16 +156,21 @@ func (c *claim) check() error {
 	return &Error{"write " + c.session, errors.New("the storage took no sign of life, another writer may go on")}
 }
 
-// end takes the announcement back, and with it what is left of a session that is over.
-func (c *claim) end(ctx context.Context) {
+// rest ends the renewal.
+func (c *claim) rest() {
 	c.stop()
 	<-c.stopped
+}
+
+// end takes the announcement back, and with it what is left of a session that is over.
+func (c *claim) end(ctx context.Context) {
+	c.rest()
 	ctx = context.WithoutCancel(ctx)
-	path := c.marker
-	if errors.Is(c.known(ctx), ErrUploadUnknown) {
-		path = c.session
-	}
 	for range releaseAttempts { // otherwise it ends by its age, or with old sessions
+		path := c.marker
+		if errors.Is(c.known(ctx), ErrUploadUnknown) {
+			path = c.session
+		}
 		if c.store.remove(ctx, path) == nil {
 			return
 		}
