@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -33,8 +34,13 @@ var (
 // that what runs at the same time meets in ever new orders.
 type mortal struct {
 	driver.StorageDriver
-	left atomic.Int64
-	dead atomic.Bool
+	directory string
+	left      atomic.Int64
+	dead      atomic.Bool
+	// ending is held for reading by what is being written.
+	ending sync.RWMutex
+	// announced are the paths of all markers that hold up others for as long as they look alive.
+	announced sync.Map
 }
 
 // lag is how long an operation takes at most.
@@ -42,13 +48,31 @@ const lag = 2 * time.Millisecond
 
 var errDead = errors.New("the process is dead")
 
-func (m *mortal) write() error {
-	if m.dead.Load() || m.left.Add(-1) < 0 {
-		m.dead.Store(true)
+func (m *mortal) write(do func() error) error {
+	m.ending.RLock()
+	if !m.dead.Load() && m.left.Add(-1) >= 0 {
+		defer m.ending.RUnlock()
+		time.Sleep(rand.N(lag))
+		return do()
+	}
+	m.ending.RUnlock()
+	return m.die()
+}
+
+// die ends the process. Nobody has to wait the minutes in which its last announcements would
+// look alive.
+func (m *mortal) die() error {
+	m.ending.Lock()
+	defer m.ending.Unlock()
+	if m.dead.Swap(true) {
 		return errDead
 	}
-	time.Sleep(rand.N(lag))
-	return nil
+	past := time.Now().Add(-time.Hour)
+	m.announced.Range(func(marker, _ any) bool {
+		_ = os.Chtimes(filepath.Join(m.directory, marker.(string)), past, past) // most were withdrawn
+		return true
+	})
+	return errDead
 }
 
 func (m *mortal) Stat(ctx context.Context, path string) (driver.FileInfo, error) {
@@ -57,31 +81,28 @@ func (m *mortal) Stat(ctx context.Context, path string) (driver.FileInfo, error)
 }
 
 func (m *mortal) PutContent(ctx context.Context, path string, content []byte) error {
-	if err := m.write(); err != nil {
-		return err
-	}
-	return m.StorageDriver.PutContent(ctx, path, content)
+	return m.write(func() error {
+		if strings.Contains(path, "/_gc/unlinking/") || strings.Contains(path, "/_gc/deleting/") {
+			m.announced.Store(path, nil)
+		}
+		return m.StorageDriver.PutContent(ctx, path, content)
+	})
 }
 
-func (m *mortal) Writer(ctx context.Context, path string, add bool) (driver.FileWriter, error) {
-	if err := m.write(); err != nil {
-		return nil, err
-	}
-	return m.StorageDriver.Writer(ctx, path, add)
+func (m *mortal) Writer(ctx context.Context, path string, add bool) (writer driver.FileWriter, err error) {
+	err = m.write(func() error {
+		writer, err = m.StorageDriver.Writer(ctx, path, add)
+		return err
+	})
+	return writer, err
 }
 
 func (m *mortal) Move(ctx context.Context, from, to string) error {
-	if err := m.write(); err != nil {
-		return err
-	}
-	return m.StorageDriver.Move(ctx, from, to)
+	return m.write(func() error { return m.StorageDriver.Move(ctx, from, to) })
 }
 
 func (m *mortal) Delete(ctx context.Context, path string) error {
-	if err := m.write(); err != nil {
-		return err
-	}
-	return m.StorageDriver.Delete(ctx, path)
+	return m.write(func() error { return m.StorageDriver.Delete(ctx, path) })
 }
 
 func (m *mortal) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
@@ -288,7 +309,7 @@ func (s *site) mortalReplica(t *testing.T, writes int64) *site {
 	var process *mortal
 	api, metadata := s.api, s.metadata
 	other.env = startWith(t, s.driver, func(deps *app.Dependencies) {
-		process = &mortal{StorageDriver: deps.Driver}
+		process = &mortal{StorageDriver: deps.Driver, directory: s.directory}
 		process.left.Store(writes)
 		deps.Driver, deps.API = process, api
 		deps.Metadata, deps.Leases, deps.Clock, deps.Now = metadata, s.leases, s.clock, time.Now
@@ -325,7 +346,11 @@ func TestRandomPushesDeletesCollectionsAndCrashes(t *testing.T) {
 		s.age(t)
 		// New processes: none remembers which blobs it marked before.
 		replicas := []*site{s.mortalReplica(t, math.MaxInt64), s.mortalReplica(t, 1+random.Int64N(200))}
-		location := replicas[random.IntN(2)].post(`{"dryRun":false}`).want(202).Header.Get("Location")
+		collecting := replicas[0]
+		if round%2 == 1 { // or the one that dies, perhaps before it has deleted anything
+			collecting = replicas[random.IntN(2)]
+		}
+		location := collecting.post(`{"dryRun":false}`).want(202).Header.Get("Location")
 		var group sync.WaitGroup
 		for i, w := range workers {
 			group.Go(func() {
