@@ -63,11 +63,11 @@ func serve(ctx context.Context, stdout io.Writer, path string) (err error) {
 		return fmt.Errorf("http.addr: %w", err)
 	}
 	log.Info("serving", zap.String("address", listener.Addr().String()), zap.String("version", version.Get().Version))
-	return registry.run(ctx, c, listener)
+	return registry.run(ctx, c, listener, log.Logger)
 }
 
 // run starts the background work and serves.
-func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Listener) error {
+func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Listener, log *zap.Logger) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wait sync.WaitGroup
 	defer wait.Wait()
@@ -81,6 +81,11 @@ func (r *Registry) run(ctx context.Context, c *config.Config, listener net.Liste
 	if r.Purger != nil {
 		wait.Go(func() { r.Purger.Run(background) })
 	}
+	wait.Go(func() {
+		if err := r.Store.KeepReserve(background); err != nil {
+			log.Warn("no space is set aside for collections on a full storage", zap.Error(err))
+		}
+	})
 	wait.Go(func() { r.Streams.Run(background) })
 	if r.Certificate != nil {
 		wait.Go(func() { r.Certificate.Watch(background) })

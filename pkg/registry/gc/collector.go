@@ -117,6 +117,7 @@ func (r *run) collect(ctx context.Context) error {
 
 // execute removes what was planned, links first: what still names a blob goes before it.
 func (r *run) execute(ctx context.Context) error {
+	defer r.Store.MakeRoom(ctx)()
 	r.enter(PhaseDelete)
 	removed, err := r.removeLinks(ctx)
 	if err != nil {
@@ -135,7 +136,14 @@ func (r *run) execute(ctx context.Context) error {
 	if err := r.deleteBlobs(ctx); err != nil {
 		return err
 	}
-	return r.tidyMarkers(ctx)
+	if err := r.tidyMarkers(ctx); err != nil {
+		return err
+	}
+	var full *store.Error
+	if err := r.Store.KeepReserve(ctx); err != nil && !(errors.As(err, &full) && full.Full()) {
+		return r.failed(err)
+	}
+	return nil // the next collection that frees enough sets it aside
 }
 
 // verify lists everything again. What was taken up since the first list stays.

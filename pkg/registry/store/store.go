@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -127,6 +128,8 @@ type Store struct {
 	sessions    *sessions
 	aliases     *tagAliases
 	manifests   *manifestCache
+	// makingRoom counts those to whom the last of a full storage belongs.
+	makingRoom atomic.Int32
 }
 
 // New puts a Store on a driver. Nothing is read or written.

@@ -37,6 +37,9 @@ type Upload struct {
 // NewUpload starts a session and opens it.
 func (s *Store) NewUpload(ctx context.Context, name route.Name) (*Upload, error) {
 	defer s.timed("BlobStore.Create")()
+	if err := s.hasRoom(); err != nil {
+		return nil, err
+	}
 	blobs, err := s.engine(ctx, name)
 	if err != nil {
 		return nil, err
@@ -54,6 +57,9 @@ func (s *Store) NewUpload(ctx context.Context, name route.Name) (*Upload, error)
 // other writer, here or on another replica, has reached.
 func (s *Store) ResumeUpload(ctx context.Context, name route.Name, id string) (*Upload, int64, error) {
 	defer s.timed("BlobStore.Resume")()
+	if err := s.hasRoom(); err != nil {
+		return nil, 0, err
+	}
 	active, unlock, ok := s.sessions.lock(id)
 	if !ok {
 		return nil, active.size.Load(), fmt.Errorf("upload %s: %w", id, ErrUploadBusy)
