@@ -125,10 +125,10 @@ func TestAKindThatIsNotFoundIsTriedAgain(t *testing.T) {
 	config.Spec.ManagementState = registryv1.Managed
 	options := c.Options
 	options.Configs = cache.NewSharedIndexInformer(listThenWatch{&cache.ListWatch{
-		ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			return &registryv1.ConfigList{Items: []registryv1.Config{config}}, nil
 		},
-		WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 	}}, &registryv1.Config{}, 0, cache.Indexers{})
 	c, err := New(options)
 	if err != nil {

@@ -8,27 +8,27 @@ import (
 
 // podOrigins are those of both Deployments, below spec and spec.imageAPI.
 var podOrigins = []origin.Field{
-	{"spec.template.spec.containers[0].resources", "resources"},
-	{"spec.template.spec.tolerations", "tolerations"},
-	{"spec.template.spec.nodeSelector", "nodeSelector"},
-	{"spec.replicas", "replicas"},
+	{Prefix: "spec.template.spec.containers[0].resources", Setting: "resources"},
+	{Prefix: "spec.template.spec.tolerations", Setting: "tolerations"},
+	{Prefix: "spec.template.spec.nodeSelector", Setting: "nodeSelector"},
+	{Prefix: "spec.replicas", Setting: "replicas"},
 }
 
 var registryOrigins = append([]origin.Field{
-	{"spec.template.spec.affinity", "affinity"},
-	{"spec.template.spec.topologySpreadConstraints", "topologySpreadConstraints"},
-	{"spec.template.spec.runtimeClassName", "unsupportedConfigOverrides.deployment.runtimeClassName"},
-	{"spec.template.annotations", "unsupportedConfigOverrides.deployment.annotations"},
-	{"metadata.annotations", "unsupportedConfigOverrides.deployment.annotations"},
-	{"spec.template.spec.volumes[0].emptyDir", "storage.emptyDir"},
-	{"spec.template.spec.volumes[0].persistentVolumeClaim", "storage.pvc.claim"},
+	{Prefix: "spec.template.spec.affinity", Setting: "affinity"},
+	{Prefix: "spec.template.spec.topologySpreadConstraints", Setting: "topologySpreadConstraints"},
+	{Prefix: "spec.template.spec.runtimeClassName", Setting: "unsupportedConfigOverrides.deployment.runtimeClassName"},
+	{Prefix: "spec.template.annotations", Setting: "unsupportedConfigOverrides.deployment.annotations"},
+	{Prefix: "metadata.annotations", Setting: "unsupportedConfigOverrides.deployment.annotations"},
+	{Prefix: "spec.template.spec.volumes[0].emptyDir", Setting: "storage.emptyDir"},
+	{Prefix: "spec.template.spec.volumes[0].persistentVolumeClaim", Setting: "storage.pvc.claim"},
 }, podOrigins...)
 
 var claimOrigins = []origin.Field{
-	{"metadata.name", "storage.pvc.claim"},
-	{"spec.resources", "storage.pvc.size"},
-	{"spec.accessModes", "storage.pvc.accessModes"},
-	{"spec.storageClassName", "storage.pvc.storageClassName"},
+	{Prefix: "metadata.name", Setting: "storage.pvc.claim"},
+	{Prefix: "spec.resources", Setting: "storage.pvc.size"},
+	{Prefix: "spec.accessModes", Setting: "storage.pvc.accessModes"},
+	{Prefix: "spec.storageClassName", Setting: "storage.pvc.storageClassName"},
 }
 
 // sourceOf says where in Config the fields of an object come from.
