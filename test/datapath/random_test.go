@@ -319,9 +319,10 @@ func (w *world) deleteEverything() {
 }
 
 // leftovers names what should not be stored any more. The note about the last purge of
-// uploads stays, and the file by which the storage's clock is read.
+// uploads stays, the file by which the storage's clock is read, and what is set aside for a full disk.
 func (w *world) leftovers() error {
 	root := filepath.Join(w.storage, "docker/registry/v2")
+	stays := []string{"_gc/purge", "_gc/clock", "_gc/reserve"}
 	constant := map[string]bool{}
 	for _, d := range store.Constants() {
 		constant[d.Encoded()] = true
@@ -334,7 +335,7 @@ func (w *world) leftovers() error {
 		if err != nil || entry.IsDir() || constant[filepath.Base(filepath.Dir(path))] {
 			return err
 		}
-		if relative, _ := filepath.Rel(root, path); relative != "_gc/purge" && relative != "_gc/clock" {
+		if relative, _ := filepath.Rel(root, path); !slices.Contains(stays, relative) {
 			left = append(left, errors.New(relative))
 		}
 		return nil
