@@ -1,13 +1,10 @@
 package explain
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // unbounded are the fields below spec that take a text, a number or a list of any size, each with what happens to one
@@ -45,20 +42,8 @@ var unbounded = map[string]string{
 var ofKubernetes = []string{"affinity", "tolerations", "topologySpreadConstraints", "resources"}
 
 func TestFieldsOfConfigAndImagePrunerHaveBounds(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(root, "manifests/crd/imageregistry.operator.alauda.io_*.yaml"))
-	if err != nil || len(files) != 2 {
-		t.Fatalf("definitions: %v, %v", files, err)
-	}
 	seen := map[string]bool{}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var definition apiextensionsv1.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict(data, &definition); err != nil {
-			t.Fatal(err)
-		}
+	for _, definition := range definitions(t) {
 		for _, version := range definition.Spec.Versions {
 			findUnbounded(definition.Spec.Names.Plural, version.Schema.OpenAPIV3Schema.Properties["spec"], seen)
 		}

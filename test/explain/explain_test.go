@@ -27,20 +27,28 @@ func useful(name, description string) bool {
 	return len(strings.Fields(description)) >= 3 && !strings.EqualFold(strings.TrimSuffix(description, "."), name)
 }
 
-func TestFieldsOfConfigAndImagePrunerAreDescribed(t *testing.T) {
+// definitions are those of Config and ImagePruner.
+func definitions(t *testing.T) []apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "manifests/crd/imageregistry.operator.alauda.io_*.yaml"))
 	if err != nil || len(files) != 2 {
 		t.Fatalf("definitions: %v, %v", files, err)
 	}
-	for _, file := range files {
+	read := make([]apiextensionsv1.CustomResourceDefinition, len(files))
+	for i, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var definition apiextensionsv1.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict(data, &definition); err != nil {
+		if err := yaml.UnmarshalStrict(data, &read[i]); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return read
+}
+
+func TestFieldsOfConfigAndImagePrunerAreDescribed(t *testing.T) {
+	for _, definition := range definitions(t) {
 		for _, version := range definition.Spec.Versions {
 			schema := version.Schema.OpenAPIV3Schema
 			if !useful(definition.Spec.Names.Kind, schema.Description) {

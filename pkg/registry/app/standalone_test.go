@@ -42,6 +42,20 @@ func noAuthConfig(t *testing.T, storage, address string) string {
 	return path
 }
 
+// freeAddress is one of this machine that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
 // served runs the command until stop is called, which returns what it printed.
 func served(t *testing.T, config, address string) (stop func() string) {
 	t.Helper()
@@ -75,14 +89,7 @@ func served(t *testing.T, config, address string) (stop func() string) {
 // Behaviour 89.
 func TestWithoutAuthenticationItIsAPlainRegistry(t *testing.T) {
 	outside(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := freeAddress(t)
 	config := noAuthConfig(t, t.TempDir(), address)
 	stop := served(t, config, address)
 	get := func(path string) (int, string) {
